@@ -1,0 +1,264 @@
+"""The table of codes and their texts: `descriptions.parquet`, the published schema.
+
+Three workbooks meet here: titles come from the codes workbook (those in the descriptions workbook
+carry a stray superscript T), texts from the descriptions workbook, exclusions from the
+cross-references workbook.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import polars as pl
+
+from naics_model.corpus.checks import Check, no_rows
+from naics_model.corpus.editions import Edition
+from naics_model.corpus.text import (
+    FURNITURE,
+    MARKUP,
+    DescriptionParts,
+    codes_named_in,
+    cross_reference_sentence,
+    take_apart,
+    tidy,
+)
+from naics_model.corpus.workbooks import read_table
+from naics_model.errors import DataError
+from naics_model.taxonomy.tree import Taxonomy, normalise_code, parent_of
+
+SCHEMA = pl.Schema(
+    {
+        'index': pl.UInt32(),
+        'level': pl.UInt8(),
+        'code': pl.String(),
+        'title': pl.String(),
+        'description': pl.String(),
+        'examples': pl.String(),
+        'excluded': pl.String(),
+        'excluded_codes': pl.List(pl.String()),
+        'printed_code': pl.String(),
+        'parent': pl.String(),
+    }
+)
+
+
+def build_descriptions(
+    edition: Edition, codes_path: Path, descriptions_path: Path, cross_references_path: Path
+) -> pl.DataFrame:
+    """Build the table of codes and their texts from an edition's workbooks.
+
+    Returns:
+        `SCHEMA`, one row for each code in the order of the codes workbook. `examples`, `excluded`
+        and `excluded_codes` are null where the workbooks print none for that very code.
+
+    Raises:
+        WorkbookError: a file is no workbook or has another layout.
+        DataError: the workbooks contradict each other, or the codes are no tree.
+    """
+    rows = read_table(codes_path, edition.workbook('codes'))
+    printed = [tidy(code or '') for code in rows['code']]
+    titles = [tidy(title or '') for title in rows['title']]
+    taxonomy = Taxonomy.from_codes([normalise_code(code) for code in printed])
+
+    parts = _read_parts(edition, descriptions_path, taxonomy)
+    sentences = _read_cross_references(edition, cross_references_path, taxonomy)
+    excluded_codes = [
+        [k for k in codes_named_in('\n'.join(sentences.get(code, [])), taxonomy.index) if k != code]
+        for code in taxonomy.codes
+    ]
+    texts = _resolve(parts, taxonomy, dict(zip(taxonomy.codes, titles, strict=True)))
+    return pl.DataFrame(
+        {
+            'index': range(len(taxonomy)),
+            'level': taxonomy.levels,
+            'code': taxonomy.codes,
+            'title': titles,
+            'description': [texts[code] for code in taxonomy.codes],
+            'examples': [parts[code].examples for code in taxonomy.codes],
+            'excluded': ['\n'.join(sentences.get(code, [])) or None for code in taxonomy.codes],
+            'excluded_codes': [codes or None for codes in excluded_codes],
+            'printed_code': printed,
+            'parent': [parent_of(code) for code in taxonomy.codes],
+        },
+        schema=SCHEMA,
+    )
+
+
+def taxonomy_of(frame: pl.DataFrame) -> Taxonomy:
+    """Return the tree of the codes of a descriptions table, in its order."""
+    return Taxonomy.from_codes(frame['code'].to_list())
+
+
+def _read_parts(edition: Edition, path: Path, taxonomy: Taxonomy) -> dict[str, DescriptionParts]:
+    rows = read_table(path, edition.workbook('descriptions'))
+    codes = [normalise_code(code or '') for code in rows['code']]
+    _same_codes(path, codes, taxonomy)
+    return dict(zip(codes, map(take_apart, rows['text']), strict=True))
+
+
+def _same_codes(path: Path, codes: list[str], taxonomy: Taxonomy) -> None:
+    """Check that each code of the edition has one row, and no other code has one."""
+    times = Counter(codes)
+    repeated = [code for code, count in times.items() if count > 1]
+    missing = [code for code in taxonomy.codes if code not in times]
+    unknown = [code for code in codes if code not in taxonomy.index]
+    for problem, found in (
+        ('describes more than once', repeated),
+        ('does not describe', missing),
+        ('describes, though the codes workbook does not list,', unknown),
+    ):
+        if found:
+            more = f' and {len(found) - 5} more' if len(found) > 5 else ''
+            raise DataError(
+                f'{path} {problem} {", ".join(found[:5])}{more}: are all workbooks of one edition?'
+            )
+
+
+def _read_cross_references(
+    edition: Edition, path: Path, taxonomy: Taxonomy
+) -> dict[str, list[str]]:
+    """Return code -> its cross-reference sentences, each once, in order."""
+    rows = read_table(path, edition.workbook('cross_references'))
+    sentences: dict[str, list[str]] = {}
+    for printed, cell in rows.iter_rows():
+        code = normalise_code(printed or '')
+        if code not in taxonomy.index:
+            raise DataError(
+                f'{path} has a cross-reference of {printed!r}, which the codes workbook does not '
+                'list: are all workbooks of one edition?'
+            )
+        sentence = cross_reference_sentence(cell or '')
+        if sentence and sentence not in sentences.setdefault(code, []):
+            sentences[code].append(sentence)
+    return sentences
+
+
+def _resolve(
+    parts: dict[str, DescriptionParts], taxonomy: Taxonomy, titles: dict[str, str]
+) -> dict[str, str]:
+    """Return the description of every code: pointers followed, empty industry groups filled.
+
+    A pointer takes the description only: examples and exclusions stay with the code under which
+    they are printed, so that they are counted once.
+
+    The Bureau leaves 154 industry groups (2022) undescribed. 140 of them have one industry: the
+    group is that industry, and its text is theirs. The other 14 are what their industries are, so
+    these are named. (2017: 155 = 139 + 16.) An undescribed code with no children stays empty, for
+    the check to find.
+    """
+    children: dict[str, list[str]] = {}
+    for code in taxonomy.codes:
+        if (parent := parent_of(code)) is not None:
+            children.setdefault(parent, []).append(code)
+
+    def described(code: str, asked_by: tuple[str, ...] = ()) -> str:
+        target = parts[code].points_to
+        if target is not None:
+            if target not in parts or target in asked_by:
+                raise DataError(
+                    f'The description of {code} points to {target}, which has none of its own: '
+                    'correct the descriptions workbook.'
+                )
+            return described(target, (*asked_by, code))
+        if parts[code].description:
+            return parts[code].description
+        match children.get(code, []):
+            case []:
+                return ''
+            case [only]:
+                return described(only, (*asked_by, code))
+            case several:
+                return f'This group comprises: {"; ".join(titles[child] for child in several)}.'
+
+    return {code: described(code) for code in taxonomy.codes}
+
+
+def check_descriptions(frame: pl.DataFrame, edition: Edition) -> list[Check]:
+    """Check the guarantees that every later step relies on. All are blocking.
+
+    Args:
+        frame: a table in `SCHEMA`.
+        edition: for the expected counts.
+    """
+    counts = dict(frame.group_by('level').len().iter_rows())
+    wrong = [
+        {'level': level, 'expected': expected, 'found': counts.get(level, 0)}
+        for level, expected in edition.counts.items()
+        if counts.get(level, 0) != expected
+    ]
+    valid = pl.Series(frame['code'])
+    parent_level = frame.select(pl.col('code').alias('parent'), parent_level='level').unique(
+        'parent'
+    )
+    with_parent = frame.join(parent_level, on='parent', how='left')
+    texts = pl.concat(
+        [
+            frame.select('code', pl.lit(column).alias('column'), pl.col(column).alias('text'))
+            for column in ('title', 'description', 'examples', 'excluded')
+        ]
+    )
+    return [
+        Check(
+            name='counts_per_level',
+            passed=not wrong,
+            blocking=True,
+            sentence=f'{frame.height:,} codes, as edition {edition.name} has on each level.'
+            if not wrong
+            else f'The number of codes differs from edition {edition.name} on {len(wrong)} levels.',
+            offending=tuple(wrong),
+        ),
+        no_rows(
+            'codes_unique',
+            frame.filter(pl.col('code').is_duplicated()).select('index', 'code'),
+            'Every code stands once.',
+            'rows share their code with another row.',
+        ),
+        no_rows(
+            'parents_present',
+            with_parent.filter(
+                (pl.col('level') > 2)
+                & (pl.col('parent_level') + 1 != pl.col('level')).fill_null(True)
+            ).select('code', 'parent'),
+            'Every code below the sectors has its parent one level up.',
+            'codes have no parent one level up.',
+        ),
+        no_rows(
+            'no_empty_text',
+            texts.filter(
+                (pl.col('column').is_in(['title', 'description']) & pl.col('text').is_null())
+                | (pl.col('text').str.strip_chars() == '')
+            ),
+            'Every code has a title and a description.',
+            'titles or descriptions are empty.',
+        ),
+        no_rows(
+            'no_markup',
+            texts.filter(pl.col('text').str.contains(MARKUP)),
+            'No text holds HTML.',
+            'texts hold HTML tags or entities.',
+        ),
+        no_rows(
+            'no_stubs',
+            texts.filter((pl.col('column') != 'excluded') & pl.col('text').str.contains(FURNITURE)),
+            'No text holds a heading, pointer or stub of the printed manual.',
+            'texts hold a heading, pointer or stub of the printed manual.',
+        ),
+        no_rows(
+            'excluded_codes_valid',
+            frame.select('code', pl.col('excluded_codes').alias('target'))
+            .explode('target')
+            .drop_nulls('target')
+            .filter(
+                ~pl.col('target').is_in(valid.implode()) | (pl.col('target') == pl.col('code'))
+            ),
+            'Every excluded code is another code of the edition.',
+            'excluded codes are no code of the edition, or the code itself.',
+        ),
+        no_rows(
+            'no_stray_t',
+            frame.filter(pl.col('title').str.contains(r'[a-z)]T$')).select('code', 'title'),
+            'No title ends in the stray T of the descriptions workbook.',
+            'titles end in the stray T of the descriptions workbook.',
+        ),
+    ]

@@ -1,0 +1,117 @@
+"""What is known of each edition before its workbooks are opened: `editions.toml` as frozen values.
+
+No files of an edition and no network here.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from naics_model.errors import ConfigurationError
+from naics_model.taxonomy.tree import LEVELS
+
+_EDITIONS_FILE = Path(__file__).with_name('editions.toml')
+PACKAGED_WORKBOOKS = Path(__file__).parent / 'sample' / 'workbooks'
+"""The folder of the bundled edition's workbooks."""
+
+
+@dataclass(frozen=True)
+class Workbook:
+    """One published workbook of an edition.
+
+    Attributes:
+        name: codes, descriptions, index, cross_references or concordance.
+        file: its file name.
+        url: where it is published; None for the bundled edition.
+        sha256: digest of the bytes this release was tested with; None where those are not known.
+        sheet: the sheet to read; None where no table is read from it.
+        columns: our name of each column we read -> its header in the sheet.
+    """
+
+    name: str
+    file: str
+    url: str | None
+    sha256: str | None
+    sheet: str | None
+    columns: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Edition:
+    """One edition of NAICS.
+
+    Attributes:
+        name: the partition key, such as `2022`.
+        title: its name in words.
+        packaged: whether its workbooks are bundled with this package.
+        counts: level (2 to 6) -> number of codes.
+        workbooks: name -> workbook.
+    """
+
+    name: str
+    title: str
+    packaged: bool
+    counts: Mapping[int, int]
+    workbooks: Mapping[str, Workbook]
+
+    def workbook(self, name: str) -> Workbook:
+        """Return a workbook by name.
+
+        Raises:
+            ConfigurationError: this edition has no such workbook.
+        """
+        try:
+            return self.workbooks[name]
+        except KeyError:
+            raise ConfigurationError(
+                f'Edition {self.name} has no workbook {name!r}: it has {", ".join(self.workbooks)}.'
+            ) from None
+
+
+@cache
+def load_editions() -> Mapping[str, Edition]:
+    """Return all editions by name, oldest first, with the bundled `sample` before them."""
+    entries = tomllib.loads(_EDITIONS_FILE.read_text(encoding='utf-8'))
+    return MappingProxyType({name: _edition(name, entry) for name, entry in entries.items()})
+
+
+def edition(name: str) -> Edition:
+    """Return one edition.
+
+    Raises:
+        ConfigurationError: it is not in `editions.toml`.
+    """
+    editions = load_editions()
+    if name not in editions:
+        raise ConfigurationError(
+            f'There is no edition {name!r}: choose one of {", ".join(editions)}, or add it to '
+            'naics_model/corpus/editions.toml.'
+        )
+    return editions[name]
+
+
+def _edition(name: str, entry: dict[str, Any]) -> Edition:
+    workbooks = {
+        key: Workbook(
+            name=key,
+            file=fields['file'],
+            url=fields.get('url'),
+            sha256=fields.get('sha256'),
+            sheet=fields.get('sheet'),
+            columns=MappingProxyType(fields.get('columns', {})),
+        )
+        for key, fields in entry['workbooks'].items()
+    }
+    return Edition(
+        name=name,
+        title=entry['title'],
+        packaged=entry.get('packaged', False),
+        counts=MappingProxyType(dict(zip(LEVELS, entry['counts'], strict=True))),
+        workbooks=MappingProxyType(workbooks),
+    )

@@ -1,0 +1,25 @@
+"""Errors that speak to a person: one sentence that says what is wrong, where, and what to do.
+
+Command-line entries print the message and exit with 1; the asset graph shows it as the failure.
+A programming error is not one of these: it keeps its traceback.
+"""
+
+
+class NaicsError(Exception):
+    """A problem that the person who runs the project can mend."""
+
+
+class SourceError(NaicsError):
+    """A source file could not be fetched or read."""
+
+
+class WorkbookError(NaicsError):
+    """A workbook is not one, or its layout is not the published one."""
+
+
+class DataError(NaicsError):
+    """The content of a file breaks a guarantee that later steps rely on."""
+
+
+class ConfigurationError(NaicsError):
+    """A setting is unknown, missing, or contradicts another one."""

@@ -1,0 +1,90 @@
+"""Writing so that good data is never lost, and naming content by its digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from naics_model.errors import DataError
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it over `path` if the block raises nothing.
+
+    A reader sees the old file or the whole new one, never a part; a killed process leaves the old
+    file as it was.
+
+    Args:
+        path: the file to be written. Its folder is made where missing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays last: writers such as DuckDB and matplotlib choose the format by it.
+    temporary = path.with_name(f'.{path.stem}.{secrets.token_hex(4)}.partial{path.suffix}')
+    try:
+        yield temporary
+        # fsync before the rename: otherwise a power cut can leave an empty file under the good
+        # name.
+        descriptor = os.open(temporary, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 hex digest of a file's bytes."""
+    with path.open('rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def write_parquet(frame: pl.DataFrame, path: Path) -> None:
+    """Write a frame atomically as zstd Parquet; equal frames give equal bytes."""
+    with atomic_write(path) as temporary:
+        frame.write_parquet(temporary, compression='zstd')
+
+
+def read_parquet(path: Path) -> pl.DataFrame:
+    """Read a Parquet file of an edition.
+
+    Raises:
+        DataError: the file is missing (the step before it has not run).
+    """
+    if not path.is_file():
+        raise DataError(f'{path} does not exist: run the step that writes it first.')
+    return pl.read_parquet(path)
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Write a JSON file atomically, keys in their given order, two-space indent."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(
+            json.dumps(value, indent=2, ensure_ascii=False) + '\n', encoding='utf-8'
+        )
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        DataError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding='utf-8'))
+    except FileNotFoundError:
+        raise DataError(f'{path} does not exist: run the step that writes it first.') from None
+    except ValueError as error:
+        raise DataError(
+            f'{path} is not JSON ({error}): delete it and run its step again.'
+        ) from None

@@ -1,0 +1,84 @@
+"""The one place that says where each file of an edition is."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+def default_data_dir() -> Path:
+    """Return the data folder: the environment's NAICS_DATA_DIR, or `./data`."""
+    return Path(os.environ.get('NAICS_DATA_DIR') or 'data').absolute()
+
+
+@dataclass(frozen=True)
+class EditionFolder:
+    """The files of one edition, as `root / edition / layer / file`.
+
+    Attributes:
+        root: the data folder (`NAICS_DATA_DIR`).
+        edition: an edition's name, such as `2022` or `sample`.
+    """
+
+    root: Path
+    edition: str
+
+    @property
+    def path(self) -> Path:
+        return self.root / self.edition
+
+    @property
+    def source(self) -> Path:
+        """The workbooks as they were fetched, each with a `<file>.json` that says where from."""
+        return self.path / 'source'
+
+    @property
+    def descriptions(self) -> Path:
+        return self.path / 'corpus' / 'descriptions.parquet'
+
+    @property
+    def activities(self) -> Path:
+        return self.path / 'corpus' / 'activities.parquet'
+
+    @property
+    def distances(self) -> Path:
+        return self.path / 'taxonomy' / 'distances.parquet'
+
+    @property
+    def relations(self) -> Path:
+        return self.path / 'taxonomy' / 'relations.parquet'
+
+    @property
+    def triplets(self) -> Path:
+        return self.path / 'triplets' / 'triplets.parquet'
+
+    @property
+    def relation_index(self) -> Path:
+        return self.path / 'triplets' / 'relation_index.safetensors'
+
+    @property
+    def token_cache(self) -> Path:
+        return self.path / 'tokens' / 'token_cache.safetensors'
+
+    def stage(self, name: str) -> Path:
+        """The folder of one training stage's run: checkpoints, exported model, result.json."""
+        return self.path / 'training' / name
+
+    @property
+    def text_embeddings(self) -> Path:
+        return self.path / 'training' / 'text_embeddings.parquet'
+
+    @property
+    def refinement(self) -> Path:
+        """The folder of the refinement run."""
+        return self.path / 'refinement'
+
+    @property
+    def refined_embeddings(self) -> Path:
+        return self.path / 'refinement' / 'refined_embeddings.parquet'
+
+    @property
+    def evaluation(self) -> Path:
+        """The folder of the evaluation report and its figures."""
+        return self.path / 'evaluation'

@@ -1,0 +1,249 @@
+"""The table of texts: small workbooks worked by hand, every guarantee broken once, exact counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fastexcel
+import polars as pl
+import pytest
+
+from naics_model.corpus.checks import Check
+from naics_model.corpus.descriptions import (
+    SCHEMA,
+    build_descriptions,
+    check_descriptions,
+    taxonomy_of,
+)
+from naics_model.corpus.editions import PACKAGED_WORKBOOKS, edition
+from naics_model.errors import DataError, WorkbookError
+
+Frames = tuple[pl.DataFrame, pl.DataFrame]
+
+
+def row(frame: pl.DataFrame, code: str) -> dict[str, Any]:
+    return frame.row(by_predicate=pl.col('code') == code, named=True)
+
+
+def failed(checks: list[Check]) -> dict[str, Check]:
+    return {check.name: check for check in checks if not check.passed}
+
+
+def test_small_workbooks_give_the_published_schema_in_workbook_order(small: Any) -> None:
+    frame = small.build()
+    assert frame.schema == SCHEMA
+    assert frame['index'].to_list() == list(range(12))
+    codes = '11 111 1111 11111 111110 31 311 336 3361 33611 336110 33612'
+    assert frame['code'].to_list() == codes.split()
+    assert frame['level'].to_list() == [2, 3, 4, 5, 6, 2, 3, 3, 4, 5, 6, 5]
+    assert failed(check_descriptions(frame, small.edition)) == {}
+    assert taxonomy_of(frame).codes == tuple(frame['code'])
+
+
+def test_titles_come_stripped_from_the_codes_workbook(small: Any) -> None:
+    frame = small.build()
+    assert row(frame, '11')['title'] == 'Agriculture'
+    assert frame['title'][2:5].to_list() == ['Soybean Farming'] * 3
+
+
+def test_a_range_sector_keeps_its_printed_form_beside_its_code(small: Any) -> None:
+    frame = small.build()
+    sector = row(frame, '31')
+    assert (sector['printed_code'], sector['level'], sector['parent']) == ('31-33', 2, None)
+    assert row(frame, '336')['parent'] == '31'
+    assert row(frame, '33612')['parent'] == '3361'
+
+
+def test_descriptions_are_cleaned_and_pointers_followed(small: Any) -> None:
+    frame = small.build()
+    assert row(frame, '11')['description'] == 'The sector grows crops.'
+    assert row(frame, '31')['description'] == 'It makes things:\na'
+    assert row(frame, '11111')['description'] == 'This industry grows soybeans.'
+
+
+def test_an_undescribed_group_is_its_only_industry_or_names_its_industries(small: Any) -> None:
+    frame = small.build()
+    # By way of the pointer of 11111.
+    assert row(frame, '1111')['description'] == 'This industry grows soybeans.'
+    assert row(frame, '3361')['description'] == (
+        'This group comprises: Car Manufacturing; Truck Manufacturing.'
+    )
+
+
+def test_examples_and_exclusions_stay_where_they_are_printed(small: Any) -> None:
+    frame = small.build()
+    assert row(frame, '336110')['examples'] == 'Electric cars\nSports cars'
+    assert frame['examples'].null_count() == 11
+    assert row(frame, '336110')['excluded'] == (
+        'Growing for 10 years--are classified in Industry 111110, Soybean Farming.\n'
+        'Making cars--are classified in 336110 itself or in Sector 31-33.\n'
+        'Making trucks--are classified in 33612 and 33612, Truck Manufacturing.'
+    )
+    assert row(frame, '336110')['excluded_codes'] == ['111110', '31', '33612']
+    assert row(frame, '111110')['excluded_codes'] == ['311']
+    assert frame['excluded'].null_count() == frame['excluded_codes'].null_count() == 10
+
+
+def test_sentences_without_a_valid_target_leave_no_empty_list(small: Any) -> None:
+    small.cross_references = [('Code', 'Cross-Reference'), (111110, 'See other sectors.')]
+    frame = small.build()
+    assert row(frame, '111110')['excluded'] == 'See other sectors.'
+    assert row(frame, '111110')['excluded_codes'] is None
+
+
+@pytest.mark.parametrize(
+    ('workbook', 'extra', 'sentence'),
+    [
+        ('codes', (13, 336110, 'Car Manufacturing', None), '336110 appear more than once'),
+        ('codes', (13, 337110, 'Tables', None), 'Code 337110 has no parent: 33711 is missing'),
+        ('codes', (13, 'Total', 'All', None), "2 to 6 digits, but found 'Total'"),
+        ('descriptions', (111, 'Crop Production', 'Again.'), 'describes more than once 111: are'),
+        ('descriptions', (5417, 'Research', 'New.'), 'does not list, 5417: are all workbooks'),
+        ('cross_references', (5417, 'Not here.'), "a cross-reference of '5417'"),
+    ],
+)
+def test_workbooks_that_contradict_each_other_are_refused(
+    small: Any, workbook: str, extra: tuple[object, ...], sentence: str
+) -> None:
+    getattr(small, workbook).append(extra)
+    with pytest.raises(DataError, match=sentence):
+        small.build()
+
+
+def test_a_code_without_a_description_row_is_refused(small: Any) -> None:
+    del small.descriptions[2]
+    with pytest.raises(DataError, match=r'Descriptions\.xlsx does not describe 111: are all'):
+        small.build()
+
+
+def test_pointers_that_lead_nowhere_or_in_a_circle_are_refused(small: Any) -> None:
+    pointing = small.descriptions
+    pointing[4] = (11111, 'Soybean Farming', 'See industry description for 541511.')
+    with pytest.raises(DataError, match='11111 points to 541511, which has none of its own'):
+        small.build()
+    pointing[4] = (11111, 'Soybean Farming', 'See industry description for 111110.')
+    pointing[5] = (111110, 'Soybean Farming', 'See industry description for 111110.')
+    with pytest.raises(DataError, match='points to 111110, which has none of its own'):
+        small.build()
+
+
+def test_a_workbook_of_another_layout_is_refused(small: Any) -> None:
+    small.cross_references[0] = ('Code', 'CrossReference')
+    with pytest.raises(WorkbookError, match="no column 'Cross-Reference'"):
+        small.build()
+
+
+def test_an_undescribed_leaf_is_left_empty_for_the_check_to_find(small: Any) -> None:
+    small.descriptions[12] = (33612, 'Truck Manufacturing', 'NULL')
+    check = failed(check_descriptions(small.build(), small.edition))['no_empty_text']
+    assert check.blocking
+    assert check.offending == ({'code': '33612', 'column': 'description', 'text': ''},)
+
+
+def with_cell(frame: pl.DataFrame, code: str, column: str, value: Any) -> pl.DataFrame:
+    changed = pl.when(pl.col('code') == code).then(pl.lit(value, dtype=SCHEMA[column]))
+    return frame.with_columns(changed.otherwise(column).alias(column))
+
+
+@pytest.mark.parametrize(
+    ('name', 'code', 'column', 'value'),
+    [
+        ('codes_unique', '33612', 'code', '33611'),
+        ('parents_present', '33612', 'parent', '3369'),
+        ('parents_present', '33612', 'parent', '336'),
+        ('parents_present', '33612', 'parent', None),
+        ('no_empty_text', '33612', 'title', None),
+        ('no_empty_text', '33612', 'title', ' '),
+        ('no_empty_text', '336110', 'examples', ''),
+        ('no_markup', '33612', 'description', 'Trucks<br/>and vans'),
+        ('no_markup', '33612', 'title', 'Trucks &amp; vans'),
+        ('no_stubs', '33612', 'description', 'See industry description for 336120.'),
+        ('no_stubs', '33612', 'description', 'Trucks.\n\nCross-references. Establishments'),
+        ('no_stubs', '33612', 'description', 'Trucks.\nIllustrative Examples:\nVans'),
+        ('no_stubs', '33612', 'description', 'The Sector as a Whole\nTrucks'),
+        ('no_stubs', '33612', 'description', 'NULL'),
+        ('no_stray_t', '33612', 'title', 'Truck ManufacturingT'),
+        ('excluded_codes_valid', '336110', 'excluded_codes', ['111110', '999999']),
+        ('excluded_codes_valid', '336110', 'excluded_codes', ['336110']),
+    ],
+)
+def test_each_broken_guarantee_blocks_and_shows_the_code(
+    small: Any, name: str, code: str, column: str, value: Any
+) -> None:
+    broken = with_cell(small.build(), code, column, value)
+    found = failed(check_descriptions(broken, small.edition))
+    assert found[name].blocking
+    shown = code if column != 'code' else value
+    assert shown in {offending['code'] for offending in found[name].offending}
+
+
+def test_wrong_counts_block_with_expected_and_found(small: Any) -> None:
+    frame = small.build().filter(pl.col('level') < 6)
+    check = failed(check_descriptions(frame, small.edition))['counts_per_level']
+    assert check.blocking
+    assert check.offending == ({'level': 6, 'expected': 2, 'found': 0},)
+
+
+def test_at_most_five_offending_rows_are_shown(small: Any) -> None:
+    frame = small.build().with_columns(title=pl.lit(''))
+    check = failed(check_descriptions(frame, small.edition))['no_empty_text']
+    assert len(check.offending) == 5
+    assert check.sentence.startswith('12 titles')
+
+
+def test_the_bundled_edition_passes_every_check() -> None:
+    sample = edition('sample')
+    paths = [
+        PACKAGED_WORKBOOKS / sample.workbook(name).file
+        for name in ('codes', 'descriptions', 'cross_references')
+    ]
+    frame = build_descriptions(sample, *paths)
+    assert failed(check_descriptions(frame, sample)) == {}
+
+
+def test_2022_in_numbers(real_2022: Frames) -> None:
+    frame, _ = real_2022
+    assert failed(check_descriptions(frame, edition('2022'))) == {}
+    assert frame.height == 2_125
+    assert frame['examples'].count() == 381
+    assert frame['excluded'].count() == 1_095
+    assert frame['excluded'].str.split('\n').list.len().sum() == 4_601
+    assert frame['excluded_codes'].list.len().sum() == 4_539
+    assert frame['description'].str.starts_with('This group comprises: ').sum() == 14
+    parents = frame.select(parent='code', parent_title='title')
+    same = frame.join(parents, on='parent').filter(pl.col('title') == pl.col('parent_title'))
+    assert same.height == 693
+
+
+def test_2017_in_numbers(real_2017: Frames) -> None:
+    frame, _ = real_2017
+    assert failed(check_descriptions(frame, edition('2017'))) == {}
+    assert frame.height == 2_196
+    assert frame['examples'].count() == 392
+    assert frame['excluded'].str.split('\n').list.len().sum() == 4_225
+    assert frame['excluded_codes'].list.len().sum() == 4_154
+    assert frame['description'].str.starts_with('This group comprises: ').sum() == 16
+
+
+def test_the_traps_of_2022_are_still_there_to_be_avoided(source_dir: Any) -> None:
+    """The counts of the raw workbooks, so that a corrected release is noticed."""
+
+    def cells(name: str, column: int) -> list[str]:
+        path = source_dir / '2022' / edition('2022').workbook(name).file
+        sheet = fastexcel.read_excel(path).load_sheet(
+            0, header_row=None, skip_rows=1, use_columns=[column], dtypes='string'
+        )
+        return sheet.to_polars().to_series().drop_nulls().to_list()
+
+    printed = cells('codes', 2)
+    assert sum(title != title.rstrip(' ') for title in printed) == 1_107
+    assert sum(title != title.strip() for title in printed) == 1_111
+    stray = zip(cells('descriptions', 1), printed, strict=True)
+    assert sum(a.strip() == b.strip() + 'T' for a, b in stray) == 799
+    texts = cells('descriptions', 2)
+    assert sum(text.startswith('See industry description for ') for text in texts) == 522
+    assert sum('Illustrative Examples:' in text for text in texts) == 381
+    assert sum('Cross-References.' in text for text in texts) == 1_091
+    assert sum('Cross-references.' in text for text in texts) == 4
+    assert texts.count('NULL') == 154
+    assert sum('<' in text for text in texts) == 1

@@ -1,0 +1,61 @@
+"""What editions.toml promises to every other room."""
+
+from __future__ import annotations
+
+import pytest
+
+from naics_model.corpus.editions import edition, load_editions
+from naics_model.errors import ConfigurationError
+
+EVERY_TABLE = {'codes', 'descriptions', 'index', 'cross_references'}
+
+
+def test_editions_are_listed_oldest_first_after_the_bundled_one() -> None:
+    names = list(load_editions())
+    assert names[0] == 'sample'
+    assert names[1:] == sorted(names[1:])
+    assert {'2017', '2022'} <= set(names)
+
+
+@pytest.mark.parametrize('name', list(load_editions()))
+def test_every_edition_is_complete(name: str) -> None:
+    wanted = edition(name)
+    assert wanted.name == name
+    assert wanted.title
+    assert set(wanted.workbooks) >= EVERY_TABLE
+    assert sorted(wanted.counts) == [2, 3, 4, 5, 6]
+    assert all(count > 0 for count in wanted.counts.values())
+    for key in EVERY_TABLE:
+        book = wanted.workbook(key)
+        assert book.sheet
+        assert set(book.columns) == ({'code', 'title'} if key == 'codes' else {'code', 'text'})
+        assert book.file.endswith('.xlsx')
+
+
+@pytest.mark.parametrize('name', list(load_editions()))
+def test_workbooks_are_bundled_or_have_an_official_url(name: str) -> None:
+    wanted = edition(name)
+    for book in wanted.workbooks.values():
+        if wanted.packaged:
+            assert book.url is None
+        else:
+            assert book.url is not None
+            assert book.url.startswith('https://www.census.gov/naics/')
+            assert book.url.endswith(book.file.replace(' ', '%20'))
+        assert book.sha256 is None or len(book.sha256) == 64
+
+
+def test_counts_are_those_of_the_published_editions() -> None:
+    assert sum(edition('2022').counts.values()) == 2_125
+    assert sum(edition('2017').counts.values()) == 2_196
+
+
+def test_an_unknown_edition_or_workbook_names_the_known_ones() -> None:
+    with pytest.raises(
+        ConfigurationError, match="no edition '2032': choose one of sample, 2017, 2022"
+    ):
+        edition('2032')
+    with pytest.raises(
+        ConfigurationError, match="no workbook 'prices': it has codes, descriptions"
+    ):
+        edition('2022').workbook('prices')

@@ -1,0 +1,107 @@
+"""The fourteen kinships: an example of each, a walk up the tree as oracle, exact counts."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from naics_model.taxonomy.distances import half_distances
+from naics_model.taxonomy.relations import KINSHIPS, RELATIONS, relation_table
+from naics_model.taxonomy.tree import Taxonomy
+
+
+def test_ids_count_the_names_from_one() -> None:
+    assert len(RELATIONS) == 14
+    assert RELATIONS[1] == 'child'
+    assert RELATIONS[14] == 'third cousin'
+
+
+@pytest.mark.parametrize(
+    ('i', 'j', 'name'),
+    [
+        ('54151', '541511', 'child'),
+        ('541511', '541512', 'sibling'),
+        ('5415', '541511', 'grandchild'),
+        ('541', '541511', 'great-grandchild'),
+        ('54152', '541511', 'nephew/niece'),
+        ('54', '541511', 'great-great-grandchild'),
+        ('54161', '54151', 'cousin'),
+        ('5416', '541511', 'grand-nephew/niece'),
+        ('542', '541511', 'great-grand-nephew/niece'),
+        ('54161', '541512', 'cousin once removed'),
+        ('541611', '541511', 'second cousin'),
+        ('5421', '541511', 'cousin twice removed'),
+        ('54211', '541511', 'second cousin once removed'),
+        ('542111', '541511', 'third cousin'),
+    ],
+)
+def test_one_example_of_each(i: str, j: str, name: str) -> None:
+    codes = [
+        *('11', '111', '54', '541', '5415', '54151', '541511', '541512', '54152'),
+        *('5416', '54161', '541611', '542', '5421', '54211', '542111'),
+    ]
+    table = relation_table(Taxonomy.from_codes(codes))
+    found = table.filter(pl.col('code_i').is_in([i, j]), pl.col('code_j').is_in([i, j]))
+    assert found['relation'].to_list() == [name]
+
+
+def test_codes_of_two_sectors_have_no_kinship() -> None:
+    table = relation_table(Taxonomy.from_codes(['11', '111', '21', '211']))
+    assert table.select('code_i', 'code_j').rows() == [('11', '111'), ('21', '211')]
+
+
+def test_the_shallower_code_comes_first_and_at_one_level_the_earlier() -> None:
+    table = relation_table(Taxonomy.from_codes(['321', '311', '31']))
+    assert table.select('idx_i', 'idx_j', 'code_i', 'code_j', 'relation').rows() == [
+        (0, 1, '321', '311', 'sibling'),
+        (2, 0, '31', '321', 'child'),
+        (2, 1, '31', '311', 'child'),
+    ]
+
+
+def test_every_pair_of_2022_agrees_with_a_walk_up_the_tree(taxonomy_2022: Taxonomy) -> None:
+    steps = {name: kinship for kinship, name in KINSHIPS.items()}
+    codes, parents = taxonomy_2022.codes, taxonomy_2022.parents
+
+    def line(index: int) -> list[int]:
+        upwards = [index]
+        while parents[upwards[-1]] >= 0:
+            upwards.append(int(parents[upwards[-1]]))
+        return upwards
+
+    lines = [line(index) for index in range(len(codes))]
+    # Every hundredth of the 272,103 pairs: a loop over all takes a minute.
+    for row in relation_table(taxonomy_2022).gather_every(100).iter_rows(named=True):
+        first, second = lines[row['idx_i']], lines[row['idx_j']]
+        common = next(index for index in first if index in second)
+        assert steps[row['relation']] == (first.index(common), second.index(common))
+
+
+def test_kinship_and_curriculum_distance_tell_the_same_story(taxonomy_2022: Taxonomy) -> None:
+    table = relation_table(taxonomy_2022)
+    halves = half_distances(taxonomy_2022)[table['idx_i'].to_numpy(), table['idx_j'].to_numpy()]
+    by_kinship = {
+        name: 2 * (up + down) - (1 if up == 0 else 0) for (up, down), name in KINSHIPS.items()
+    }
+    assert table['relation'].cast(pl.String).replace_strict(by_kinship).to_list() == halves.tolist()
+
+
+def test_counts_of_2022(taxonomy_2022: Taxonomy) -> None:
+    table = relation_table(taxonomy_2022)
+    assert table.height == 272_103
+    assert dict(table.group_by('relation_id').len().iter_rows()) == {
+        1: 2_105,
+        2: 2_394,
+        3: 2_009,
+        4: 1_701,
+        5: 7_413,
+        6: 1_012,
+        7: 9_583,
+        8: 9_561,
+        9: 9_338,
+        10: 29_503,
+        11: 27_807,
+        12: 34_434,
+        13: 70_835,
+        14: 64_408,
+    }

@@ -1,0 +1,181 @@
+"""Writing `triplets.parquet`: every (anchor, positive, negative) of an edition with its hardness.
+
+What belongs here: running the query of `sql/triplets.sql`, and the summary of what it wrote. The
+definition itself is in the SQL, and `hardness.py` has the same definition for arrays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from naics_model.errors import DataError
+from naics_model.storage.files import atomic_write
+from naics_model.triplets.hardness import LEVELS
+from naics_model.triplets.relations import database, load_relations, sql_text
+
+# Dictionaries cost CPU and size here, because values repeat in runs, which zstd folds by itself.
+_COPY = """
+copy (from triplets) to $out (
+    format parquet, compression zstd, dictionary_size_limit 1, row_group_size 1048576,
+    kv_metadata {digest: $digest}
+)
+"""
+
+_PROGRESS_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class TripletSummary:
+    """What a build wrote.
+
+    Attributes:
+        rows: number of triplets.
+        rows_by_hardness: number of triplets of each hardness, 1 to 8, counted in the written file.
+        bytes: size of the file.
+        cpu_seconds: processor time of the build, all threads.
+        seconds: wall-clock time of the build.
+        digest: identity of the content (see `build_triplets`), also in the file's metadata.
+        examples: one triplet per hardness in words, hardest first, all of one anchor.
+    """
+
+    rows: int
+    rows_by_hardness: dict[int, int]
+    bytes: int
+    cpu_seconds: float
+    seconds: float
+    digest: str
+    examples: tuple[str, ...]
+
+
+def build_triplets(
+    descriptions: Path,
+    distances: Path,
+    out: Path,
+    *,
+    threads: int | None = None,
+    memory_limit: str = '1GB',
+    progress: Callable[[str], None] | None = None,
+) -> TripletSummary:
+    """Write all triplets of an edition as one Parquet file, atomically.
+
+    Columns: anchor_idx, positive_idx, negative_idx (USMALLINT), hardness, positive_distance,
+    negative_distance (UTINYINT, distances in half units).
+
+    Rows are in no promised order, because threads finish their parts in any order, and so two
+    builds differ in their bytes. The `digest` is therefore not of the bytes: it is the sha256 of
+    what the rows are a pure function of, which are the distance of each pair, the exclusions, and
+    the SQL without its comments. It costs 0.1 CPU-seconds on 2022. A sum of one hash per row, which
+    would say the same, costs 5 while writing, 23 from the file, and changes with DuckDB's version.
+
+    Args:
+        descriptions: Parquet with index, code, title, level, excluded_codes.
+        distances: Parquet with idx_i, idx_j, distance; each unordered pair once.
+        out: the file to write.
+        threads: DuckDB's threads; all cores where None.
+        memory_limit: DuckDB's memory limit; 2022 needs about half a gigabyte with two threads.
+        progress: told in words how far the writing is, every few seconds.
+
+    Raises:
+        DataError: the input is missing, contradicts itself, or the file does not hold every row.
+        ConfigurationError: the memory limit is too low.
+    """
+    start, cpu_start = time.perf_counter(), time.process_time()
+    with database(threads, memory_limit) as connection:
+        n = load_relations(connection, descriptions, distances)
+        connection.execute('set variable last_idx = ?::usmallint', [n - 1])
+        connection.execute(sql_text('triplets'))
+        # The order of parts does not matter, and keeping it would hold parts back in memory.
+        connection.execute('set preserve_insertion_order = false')
+        digest = _digest(connection)
+        with atomic_write(out) as temporary:
+            written = _write(connection, temporary, digest, progress)
+            counts = _count_by_hardness(connection, temporary)
+            if sum(counts.values()) != written:
+                raise DataError(
+                    f'{out} held {sum(counts.values()):,} of {written:,} triplets after writing '
+                    'and was not kept: the disk may be full or failing.'
+                )
+        examples = _examples(connection)
+    return TripletSummary(
+        rows=written,
+        rows_by_hardness=counts,
+        bytes=out.stat().st_size,
+        cpu_seconds=time.process_time() - cpu_start,
+        seconds=time.perf_counter() - start,
+        digest=digest,
+        examples=examples,
+    )
+
+
+def open_published_view(descriptions: Path, triplets: Path) -> duckdb.DuckDBPyConnection:
+    """Open a database whose view `published_triplets` shows the triplets with their codes."""
+    connection = duckdb.connect()
+    connection.execute('set variable descriptions = ?', [str(descriptions)])
+    connection.execute('set variable triplets = ?', [str(triplets)])
+    connection.execute(sql_text('published_view'))
+    return connection
+
+
+def _write(
+    connection: duckdb.DuckDBPyConnection,
+    path: Path,
+    digest: str,
+    progress: Callable[[str], None] | None,
+) -> int:
+    """Write the triplets to `path` and return their number, telling `progress` how large it is."""
+    start = time.perf_counter()
+    parameters = {'out': str(path), 'digest': digest}
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(lambda: connection.execute(_COPY, parameters).fetchall())
+        try:
+            # The size so far, because DuckDB's own percentage counts rows read, and a join that
+            # makes 200 rows of each stays at 0 % for half of the time.
+            while progress is not None:
+                size = path.stat().st_size / 1e6 if path.exists() else 0
+                progress(f'Triplets: {size:.1f} MB after {time.perf_counter() - start:.0f} s')
+                if wait([running], timeout=_PROGRESS_SECONDS).done:
+                    break
+            return int(running.result()[0][0])
+        except BaseException:
+            # Ctrl-C lands in this thread: without this the pool would wait for the whole query.
+            connection.interrupt()
+            raise
+
+
+def _count_by_hardness(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[int, int]:
+    rows = connection.execute(
+        'select hardness, count(*) from read_parquet(?) group by hardness', [str(path)]
+    ).fetchall()
+    return dict.fromkeys(LEVELS, 0) | dict(rows)
+
+
+def _digest(connection: duckdb.DuckDBPyConnection) -> str:
+    digest = hashlib.sha256()
+    for name in ('relations', 'triplets'):
+        without_comments = re.sub(r'--[^\n]*', '', sql_text(name))
+        digest.update(' '.join(without_comments.split()).encode())
+    for query in (
+        """select code_idx, other_idx, half_distance from pairs
+        where code_idx < other_idx order by code_idx, other_idx""",
+        'select code_idx, target_idx from exclusions order by code_idx, target_idx',
+    ):
+        for column in connection.execute(query).fetchnumpy().values():
+            digest.update(f'{column.dtype.str}{len(column)}'.encode())
+            digest.update(column.tobytes())
+    return digest.hexdigest()
+
+
+def _examples(connection: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
+    rows = connection.execute(sql_text('examples')).fetchall()
+    return tuple(
+        f'hardness {hardness}: {anchor} is {near:g} from {positive} and {far:g} from {negative}'
+        for hardness, anchor, positive, negative, near, far in rows
+    )

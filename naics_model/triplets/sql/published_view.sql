@@ -1,0 +1,26 @@
+-- The triplets as people read them: codes and whole distances, under the column names that the
+-- published tables use. A view only, because spelled out it would be a hundred times the size.
+-- Variables: descriptions, triplets (paths of the edition's Parquet files).
+
+create or replace view published_triplets as
+with codes as (
+    select "index"::usmallint as idx, code from read_parquet(getvariable('descriptions'))
+)
+select
+    anchor.code as anchor_code,
+    positive.code as positive_code,
+    negative.code as negative_code,
+    hardness,
+    -- A cross-reference of the anchor or of the positive names the negative.
+    hardness = 8 as excluded,
+    -- Another sector, whether or not a cross-reference leads there.
+    negative_distance = 20 as unrelated,
+    positive_distance / 2 as positive_distance,
+    negative_distance / 2 as negative_distance,
+    -- Subtracted as whole numbers first: the columns are unsigned, and the negative is always
+    -- farther.
+    (negative_distance - positive_distance) / 2 as distance_diff
+from read_parquet(getvariable('triplets'))
+join codes as anchor on anchor.idx = anchor_idx
+join codes as positive on positive.idx = positive_idx
+join codes as negative on negative.idx = negative_idx;

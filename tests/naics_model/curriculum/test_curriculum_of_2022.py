@@ -1,0 +1,158 @@
+"""The three built-in stages on the real taxonomy of 2022."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import polars as pl
+import pytest
+
+from naics_model.corpus.descriptions import build_descriptions, taxonomy_of
+from naics_model.corpus.editions import edition
+from naics_model.curriculum.pool import compose, effective_mix
+from naics_model.curriculum.sampler import TripletBatch, TripletSampler
+from naics_model.curriculum.stage import load_stage
+from naics_model.taxonomy.distances import distance_table
+from naics_model.triplets.build import build_triplets, open_published_view
+from naics_model.triplets.relation_index import RelationIndex, build_relation_index
+
+STAGES = ('01_stage_easy', '02_stage_medium', '03_stage_hard')
+
+
+@pytest.fixture(scope='module')
+def folder(source_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Descriptions and distances of 2022, and the relation index made of them."""
+    result = tmp_path_factory.mktemp('2022')
+    wanted = edition('2022')
+    books = {name: source_dir / '2022' / book.file for name, book in wanted.workbooks.items()}
+    descriptions = build_descriptions(
+        wanted, books['codes'], books['descriptions'], books['cross_references']
+    )
+    descriptions.write_parquet(result / 'descriptions.parquet')
+    distance_table(taxonomy_of(descriptions)).write_parquet(result / 'distances.parquet')
+    build_relation_index(
+        result / 'descriptions.parquet', result / 'distances.parquet', result / 'index.safetensors'
+    )
+    return result
+
+
+@pytest.fixture(scope='module')
+def index(folder: Path) -> RelationIndex:
+    return RelationIndex.load(folder / 'index.safetensors')
+
+
+def test_the_index_is_about_fourteen_megabytes(folder: Path, index: RelationIndex) -> None:
+    assert len(index) == 2125
+    assert index.exclusion_offsets[-1] == 4539
+    assert 13e6 < (folder / 'index.safetensors').stat().st_size < 18e6
+
+
+@pytest.mark.parametrize('name', STAGES)
+def test_every_bucket_of_a_built_in_stage_comes_within_five_points(
+    index: RelationIndex, name: str
+) -> None:
+    sampler = TripletSampler(index, load_stage(name), seed=1)
+    assert sampler.pairs.too_few == 0
+    assert sampler.shortfall() is None
+    drawn = effective_mix(sampler.draw(20_000).hardness)
+    pools = [compose(sampler, pool_size=256, items=512).hardness for _ in range(10)]
+    pooled = effective_mix(np.concatenate(pools))
+    for level, share in sampler.requested_mix.items():
+        assert abs(sampler.expected_mix[level] - share) < 0.05
+        assert abs(drawn[level] - share) < 0.05
+        assert abs(pooled[level] - share) < 0.05
+
+
+def test_sampled_items_have_the_hardness_of_the_definition(
+    index: RelationIndex, brute_hardness: Callable
+) -> None:
+    for name in STAGES:
+        for batch in _batches(index, name, 40):
+            for a, p, negatives, hardness in zip(*batch, strict=True):
+                assert [brute_hardness(index, a, p, n) for n in negatives] == hardness.tolist()
+
+
+@pytest.mark.slow
+def test_all_triplets_of_2022(folder: Path, index: RelationIndex) -> None:
+    """One build of all 976 million rows, and everything that is asked of it."""
+    descriptions, triplets = folder / 'descriptions.parquet', folder / 'triplets.parquet'
+    summary = build_triplets(descriptions, folder / 'distances.parquet', triplets)
+
+    assert summary.rows == 975_831_605
+    assert summary.rows_by_hardness == {
+        1: 889_380_876,
+        2: 2_487_821,
+        3: 2_295_153,
+        4: 7_682_904,
+        5: 25_081_712,
+        6: 48_228_129,
+        7: 59_958,
+        8: 615_052,
+    }
+    assert summary.bytes < 60e6
+
+    view = open_published_view(descriptions, triplets)
+    rows = view.execute("""
+        select positive_code, negative_code, hardness from published_triplets
+        where anchor_code = '541511'
+    """).fetchall()
+    of_541511 = {(p, n): hardness for p, n, hardness in rows}
+    assert {
+        ('541512', '513210'): 8,
+        ('5415', '541519'): 7,
+        ('5416', '54161'): 6,
+        ('541512', '5416'): 5,
+        ('541512', '54161'): 4,
+        ('541512', '541611'): 3,
+        ('54151', '541611'): 2,
+        ('54151', '111110'): 1,
+    }.items() <= of_541511.items()
+    lineal = view.execute("""
+        select count(*) from published_triplets
+        where anchor_code = '111' and positive_code = '112' and negative_code = '111110'
+    """).fetchall()
+    assert lineal == [(0,)]
+
+    # Every negative of the samplers, looked up by anchor, positive, negative and hardness.
+    items = pl.concat(
+        pl.DataFrame(
+            {
+                'anchor_idx': np.repeat(batch.anchor, batch.negatives.shape[1]),
+                'positive_idx': np.repeat(batch.positive, batch.negatives.shape[1]),
+                'negative_idx': batch.negatives.ravel(),
+                'hardness': batch.hardness.ravel(),
+            }
+        )
+        for name in STAGES
+        for batch in _batches(index, name, 1024)
+    ).unique()
+    items.write_parquet(folder / 'items.parquet')
+    found = (
+        duckdb.connect()
+        .execute(
+            'select count(*) from read_parquet($items) semi join read_parquet($triplets) '
+            'using (anchor_idx, positive_idx, negative_idx, hardness)',
+            {'items': str(folder / 'items.parquet'), 'triplets': str(triplets)},
+        )
+        .fetchall()
+    )
+    assert found == [(items.height,)]
+    assert items.height > 50_000
+
+
+def _batches(index: RelationIndex, name: str, items: int) -> list[TripletBatch]:
+    """A draw and a pool of a stage, both as code indices."""
+    sampler = TripletSampler(index, load_stage(name), seed=1)
+    pool = compose(sampler, pool_size=256, items=items)
+    return [
+        sampler.draw(items),
+        TripletBatch(
+            pool.codes[pool.anchor],
+            pool.codes[pool.positive],
+            pool.codes[pool.negatives],
+            pool.hardness,
+        ),
+    ]

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from naics_model.curriculum.quotas import deliver
+from naics_model.curriculum.sampler import TripletSampler
+from naics_model.errors import ConfigurationError
+
+
+def test_every_item_is_a_row_of_the_triplets_without_repetition(
+    any_index: Callable, stage_of: Callable, brute_hardness: Callable
+) -> None:
+    seen: Counter[int] = Counter()
+
+    @settings(max_examples=25, deadline=None)
+    @given(st.integers(0, 2**32 - 1), st.integers(1, 30))
+    def check(seed: int, k: int) -> None:
+        index = any_index(seed)
+        sampler = TripletSampler(index, stage_of(k_negatives=k), seed=seed)
+        anchor, positive, negatives, hardness = sampler.draw(40)
+        assert negatives.shape == hardness.shape == (40, k)
+        for a, p, chosen, levels in zip(anchor, positive, negatives, hardness, strict=True):
+            assert len(set(chosen.tolist())) == k
+            assert [brute_hardness(index, a, p, n) for n in chosen] == levels.tolist()
+            supply = np.bincount(
+                [brute_hardness(index, a, p, n) for n in range(len(index))], minlength=9
+            )
+            expected = deliver(supply[None], sampler.quota)[0]
+            assert np.bincount(levels, minlength=9)[1:].tolist() == expected[1:].tolist()
+            seen.update(levels.tolist())
+
+    check()
+    assert set(seen) == set(range(1, 9))
+
+
+def test_negatives_of_one_hardness_are_equally_likely(
+    any_index: Callable, stage_of: Callable, brute_hardness: Callable
+) -> None:
+    index = any_index(5, exclusions=400)
+    sampler = TripletSampler(index, stage_of(k_negatives=8), seed=1)
+    anchor, positive, negatives, _ = sampler.draw(120_000)
+    pairs = Counter(zip(anchor.tolist(), positive.tolist(), strict=True))
+    # The most frequent pair that cross-references touch, and that has several of them.
+    a, p = next(
+        pair
+        for pair, _ in pairs.most_common()
+        if sum(brute_hardness(index, *pair, n) == 8 for n in range(len(index))) > 3
+    )
+    items = (anchor == a) & (positive == p)
+    drawn = np.bincount(negatives[items].ravel(), minlength=len(index))
+    levels = np.array([brute_hardness(index, a, p, n) for n in range(len(index))])
+    for level in range(1, 9):
+        counts = drawn[levels == level]
+        if counts.sum():
+            rate = counts.mean() / items.sum()
+            error = np.sqrt(items.sum() * rate * (1 - rate))
+            assert np.abs(counts - counts.mean()).max() <= 4.5 * error + 1e-9, level
+
+
+def test_positives_keep_to_the_filter_with_both_ends_included(
+    index_of: Callable, stage_of: Callable
+) -> None:
+    index = index_of(['541511', '541512', '541611', '111110', '111120', '111210'])
+    stage = stage_of(
+        positive_levels=[5, 6], positive_distance_min=0.5, positive_distance_max=2.0, k_negatives=3
+    )
+    pairs = TripletSampler(index, stage, seed=1).pairs
+    found = {
+        (index.codes[a], index.codes[p], float(index.distance[a, p]) / 2)
+        for a, p in zip(pairs.anchor, pairs.positive, strict=True)
+    }
+    assert ('541511', '541512', 2.0) in found
+    assert ('541511', '54151', 0.5) in found
+    assert ('5415', '541511', 1.5) in found
+    assert {len(code) for _, code, _ in found} == {5, 6}
+    assert {distance for *_, distance in found} == {0.5, 1.5, 2.0}
+
+
+def test_at_most_max_positives_of_an_anchor(any_index: Callable, stage_of: Callable) -> None:
+    index = any_index(3)
+    every = TripletSampler(index, stage_of(), seed=1).pairs
+    limited = TripletSampler(index, stage_of(max_positives=2), seed=1).pairs
+    counts = np.bincount(every.anchor)
+    np.testing.assert_array_equal(np.bincount(limited.anchor), np.minimum(counts, 2))
+    pairs = set(zip(every.anchor, every.positive, strict=True))
+    assert set(zip(limited.anchor, limited.positive, strict=True)) < pairs
+    again = TripletSampler(index, stage_of(max_positives=2), seed=2).pairs
+    assert again.positive.tolist() != limited.positive.tolist()
+
+
+def test_equal_seeds_give_equal_items_and_others_do_not(
+    any_index: Callable, stage_of: Callable
+) -> None:
+    index = any_index(1)
+    first, same, other = (TripletSampler(index, stage_of(), seed=s) for s in (7, 7, 8))
+    batch = first.draw(50)
+    assert _equal(batch, same.draw(50))
+    assert not _equal(batch, other.draw(50))
+    assert not _equal(batch, first.draw(50)), 'the stream goes on'
+
+
+def test_ranks_share_the_pairs_out(any_index: Callable, stage_of: Callable) -> None:
+    index = any_index(2)
+    samplers = [TripletSampler(index, stage_of(), seed=3, rank=r, world_size=3) for r in range(3)]
+    drawn = [set(zip(*sampler.draw(20_000)[:2], strict=True)) for sampler in samplers]
+    assert not drawn[0] & drawn[1]
+    assert not drawn[0] & drawn[2]
+    assert not drawn[1] & drawn[2]
+    pairs = samplers[0].pairs
+    assert set.union(*drawn) <= set(zip(pairs.anchor, pairs.positive, strict=True))
+    whole = TripletSampler(index, stage_of(), seed=3).expected_mix
+    for sampler in samplers:
+        assert sampler.expected_mix == pytest.approx(whole, abs=0.02)
+
+
+def test_a_resumed_sampler_goes_on_where_the_first_stopped(
+    any_index: Callable, stage_of: Callable
+) -> None:
+    index = any_index(1)
+    sampler = TripletSampler(index, stage_of(), seed=7)
+    sampler.draw(13)
+    state = json.loads(json.dumps(sampler.state_dict()))
+    expected = sampler.draw(40)
+    resumed = TripletSampler(index, stage_of(), seed=7)
+    resumed.load_state_dict(state)
+    assert _equal(resumed.draw(40), expected)
+
+
+def test_a_state_of_other_settings_is_refused(any_index: Callable, stage_of: Callable) -> None:
+    index = any_index(1)
+    state = TripletSampler(index, stage_of(), seed=7).state_dict()
+    with pytest.raises(ConfigurationError, match='because seed differ'):
+        TripletSampler(index, stage_of(), seed=8).load_state_dict(state)
+    with pytest.raises(ConfigurationError, match='because stage differ'):
+        TripletSampler(index, stage_of(k_negatives=9), seed=7).load_state_dict(state)
+    with pytest.raises(ConfigurationError, match='because relations differ'):
+        TripletSampler(any_index(4), stage_of(), seed=7).load_state_dict(state)
+    with pytest.raises(ConfigurationError, match='because rank and world_size differ'):
+        TripletSampler(index, stage_of(), seed=7, rank=1, world_size=2).load_state_dict(state)
+
+
+def test_the_expected_mix_is_what_many_draws_have(any_index: Callable, stage_of: Callable) -> None:
+    sampler = TripletSampler(any_index(6), stage_of(), seed=1)
+    hardness = sampler.draw(40_000).hardness
+    drawn = np.bincount(hardness.ravel(), minlength=9)[1:] / hardness.size
+    np.testing.assert_allclose(drawn, list(sampler.expected_mix.values()), atol=0.005)
+
+
+def test_pairs_with_fewer_negatives_than_k_are_left_out_and_counted(
+    index_of: Callable, stage_of: Callable, brute_hardness: Callable
+) -> None:
+    index = index_of(['541511', '541512', '541611', '111110', '111120'])
+    n = len(index)
+    supply = {
+        (a, p): sum(brute_hardness(index, a, p, x) > 0 for x in range(n))
+        for a in range(n)
+        for p in range(n)
+        if 0 < index.distance[a, p] < 20
+    }
+    # Every bucket may fall to bucket 1, so that enough negatives in all are enough.
+    stage = stage_of(difficulty_buckets=[7], bucket_percentages={7: 1.0}, k_negatives=9)
+    pairs = TripletSampler(index, stage, seed=1).pairs
+    enough = {pair for pair, count in supply.items() if count >= 9}
+    assert set(zip(pairs.anchor.tolist(), pairs.positive.tolist(), strict=True)) <= enough
+    assert 0 < pairs.too_few == len(supply) - len(pairs)
+
+
+def test_what_a_taxonomy_cannot_give_is_told_in_a_sentence(
+    index_of: Callable, stage_of: Callable
+) -> None:
+    index = index_of(['541511', '111110'])
+    with pytest.raises(ConfigurationError, match='leaves no pair of anchor and positive'):
+        TripletSampler(index, stage_of(positive_distance_min=5.0), seed=1)
+    with pytest.raises(ConfigurationError, match='has as many: lower k_negatives'):
+        TripletSampler(index, stage_of(k_negatives=20), seed=1)
+    with pytest.raises(ConfigurationError, match='too few for 1000 processes'):
+        TripletSampler(index, stage_of(k_negatives=2), seed=1, world_size=1000)
+    with pytest.raises(ConfigurationError, match='Rank 2 is not one of 0 to 1'):
+        TripletSampler(index, stage_of(k_negatives=2), seed=1, rank=2, world_size=2)
+
+
+def test_a_shortfall_is_known_before_the_first_draw(index_of: Callable, stage_of: Callable) -> None:
+    # Without cross-references there is no hardness 8, and its share falls to easier buckets.
+    index = index_of(['541511', '541512', '541611', '111110', '111120'])
+    stage = stage_of(difficulty_buckets=[1, 8], bucket_percentages={1: 0.5, 8: 0.5}, k_negatives=4)
+    sampler = TripletSampler(index, stage, seed=1)
+    assert sampler.requested_mix[8] == 0.5
+    assert sampler.expected_mix[8] == 0
+    sentence = sampler.shortfall()
+    assert sentence is not None
+    assert '0.0% instead of 50.0% of hardness 8' in sentence
+
+
+def _equal(a: tuple[np.ndarray, ...], b: tuple[np.ndarray, ...]) -> bool:
+    return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))

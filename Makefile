@@ -1,0 +1,70 @@
+# Two commands for a newcomer: `make demo` and `make test`. `make help` lists the rest.
+
+PYTHON  ?= python3
+EDITION ?= 2022
+PROFILE ?= smoke
+PORT    ?= 3000
+MLFLOW_PORT ?= 5000
+
+-include .env
+export
+
+VENV := .venv
+BIN  := $(VENV)/bin
+# Everything that runs here keeps its state in this checkout.
+export DAGSTER_HOME ?= $(CURDIR)/dagster_home
+export NAICS_DATA_DIR ?= $(CURDIR)/data
+export MLFLOW_TRACKING_URI ?= sqlite:///$(NAICS_DATA_DIR)/mlflow.db
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo edition test lint types unit dev sample clean
+
+help:  ## List the commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+install: $(VENV)/.installed  ## Set up .venv with the exact, tested versions (done once)
+
+# torch goes first and pinned: a CPU build is taken where one is offered, and nothing that depends
+# on torch pulls another.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, but $(PYTHON) is {v[0]}.{v[1]}: run make with PYTHON=python3.11.")'
+	@echo "Installing into $(VENV) (once; a few minutes) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: install  ## The whole graph on the bundled sample edition: offline, on a CPU, in minutes
+	@$(BIN)/python -m naics_assets.materialize --edition sample --profile smoke
+
+edition: install  ## The whole graph for a real edition: make edition EDITION=2022 PROFILE=smoke
+	@$(BIN)/python -m naics_assets.materialize --edition $(EDITION) --profile $(PROFILE)
+
+test: install lint types unit  ## Lint, types and tests
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+
+unit: install
+	$(BIN)/python -m pytest
+
+dev: install  ## Dagster's UI and daemon, and MLflow, on this machine only
+	@mkdir -p $(NAICS_DATA_DIR)
+	@echo "Dagster  http://127.0.0.1:$(PORT)"
+	@echo "MLflow   http://127.0.0.1:$(MLFLOW_PORT)"
+	@echo "Ctrl-C stops both."
+	@trap 'kill 0' EXIT INT TERM; \
+	$(BIN)/mlflow server --backend-store-uri $(MLFLOW_TRACKING_URI) --workers 1 \
+	    --host 127.0.0.1 --port $(MLFLOW_PORT) >$(NAICS_DATA_DIR)/mlflow.log 2>&1 & \
+	$(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(PORT)
+
+sample: install  ## Write the workbooks of the sample edition anew from their table
+	@$(BIN)/python -m naics_model.corpus.sample.write_workbooks
+
+clean:  ## Remove what the graph made (data, runs); keeps the installation
+	rm -rf data
+	find dagster_home -mindepth 1 ! -name dagster.yaml -delete

@@ -1,0 +1,1 @@
+"""Jobs: named selections of assets that people launch as a whole."""

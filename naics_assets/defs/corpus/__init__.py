@@ -1,0 +1,1 @@
+"""Clean, checked texts: one row a code, and one row an index entry."""

@@ -1,0 +1,1 @@
+"""Embeddings refined along the tree by a hyperbolic graph convolution."""

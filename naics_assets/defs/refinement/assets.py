@@ -1,0 +1,43 @@
+"""The refinement job and the embeddings it gives."""
+
+import dagster as dg
+
+from naics_assets.lib.asset import naics_asset, plain_errors
+from naics_assets.lib.metadata import job_result, table_metadata
+from naics_assets.lib.mlflow_tracker import MlflowTracker
+from naics_assets.lib.paths import NaicsPaths
+from naics_assets.lib.torchrun import JobLauncher
+
+
+@naics_asset(
+    group_name='refinement',
+    deps=['text_embeddings', 'descriptions'],
+    kinds={'pytorch', 'mlflow', 'parquet'},
+    pool='gpu',
+    code_version='1',
+    description='The text embeddings moved along the tree by a hyperbolic graph convolution.',
+)
+def refined_embeddings(
+    context: dg.AssetExecutionContext,
+    paths: NaicsPaths,
+    jobs: JobLauncher,
+    mlflow: MlflowTracker,
+) -> dg.MaterializeResult:
+    folder = paths.edition(context.partition_key)
+    arguments = ['--config', jobs.profile, '--embeddings', folder.text_embeddings]
+    arguments += ['--descriptions', folder.descriptions]
+    arguments += ['--out', folder.refined_embeddings, '--run_dir', folder.refinement]
+    with plain_errors(), mlflow.job_run(context) as run:
+        result = jobs.run(
+            context,
+            'naics_model.refinement',
+            arguments,
+            folder.refinement / 'result.json',
+            environment=run.environment,
+            distributed=True,
+        )
+    return job_result(
+        result,
+        'embeddings',
+        {'mlflow_run': run.run_id, **table_metadata(folder.refined_embeddings)},
+    )

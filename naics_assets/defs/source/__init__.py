@@ -1,0 +1,1 @@
+"""The workbooks as the Census Bureau publishes them: bytes, with where they came from."""

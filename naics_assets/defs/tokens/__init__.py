@@ -1,0 +1,1 @@
+"""Token ids of every text channel, made once for a backbone's tokenizer."""

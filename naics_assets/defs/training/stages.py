@@ -1,0 +1,72 @@
+"""Three stages in a chain, each a job that starts from the model of the one before."""
+
+import dagster as dg
+
+from naics_assets.lib.asset import naics_asset, plain_errors
+from naics_assets.lib.metadata import job_result
+from naics_assets.lib.mlflow_tracker import MlflowTracker
+from naics_assets.lib.paths import NaicsPaths
+from naics_assets.lib.torchrun import JobLauncher
+
+STAGES = {
+    'stage_1_easy': '01_stage_easy',
+    'stage_2_medium': '02_stage_medium',
+    'stage_3_hard': '03_stage_hard',
+}
+LAST_STAGE = list(STAGES)[-1]
+
+
+def stage_asset(name: str, curriculum: str, previous: str | None) -> dg.AssetsDefinition:
+    """Return the asset of one training stage.
+
+    Args:
+        name: the asset's name, and its run folder's.
+        curriculum: the built-in curriculum stage it trains on.
+        previous: the stage whose model it starts from, or None for the first.
+    """
+
+    @naics_asset(
+        name=name,
+        group_name='training',
+        deps=['relation_index', 'token_cache', *([previous] if previous else [])],
+        kinds={'pytorch', 'mlflow'},
+        pool='gpu',
+        code_version='1',
+        description=f'The text model trained on curriculum {curriculum}, by a job of its own.',
+    )
+    def stage(
+        context: dg.AssetExecutionContext,
+        paths: NaicsPaths,
+        jobs: JobLauncher,
+        mlflow: MlflowTracker,
+    ) -> dg.MaterializeResult:
+        folder = paths.edition(context.partition_key)
+        run_dir = folder.stage(name)
+        arguments = ['fit', '--config', jobs.profile, '--curriculum', curriculum]
+        arguments += ['--data.relation_index', folder.relation_index]
+        arguments += ['--data.token_cache', folder.token_cache, '--run_dir', run_dir]
+        if previous:
+            arguments += ['--model.init_from', folder.stage(previous) / 'model']
+        with plain_errors(), mlflow.job_run(context) as run:
+            result = jobs.run(
+                context,
+                'naics_model.training',
+                arguments,
+                run_dir / 'result.json',
+                environment=run.environment,
+                distributed=True,
+            )
+        return job_result(result, 'model', {'mlflow_run': run.run_id})
+
+    return stage
+
+
+@dg.definitions
+def stages() -> dg.Definitions:
+    previous = [None, *STAGES]
+    return dg.Definitions(
+        assets=[
+            stage_asset(name, curriculum, before)
+            for (name, curriculum), before in zip(STAGES.items(), previous, strict=False)
+        ]
+    )

@@ -1,0 +1,1 @@
+"""Training triplets with their hardness, and the small index that the sampler reads."""

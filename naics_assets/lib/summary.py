@@ -1,0 +1,69 @@
+"""What a person reads when a run has ended: the figures, where things are, what to try next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.table import Table
+
+from naics_model.evaluation.guide import SUMMARY
+from naics_model.evaluation.report import BASELINES, MODELS
+from naics_model.storage.files import read_json
+from naics_model.storage.layout import EditionFolder
+
+
+def print_summary(console: Console, folder: EditionFolder, profile: str, took: str) -> None:
+    """Print the evaluation of an edition's latest run.
+
+    Args:
+        console: where to.
+        folder: the edition's files.
+        profile: the training profile of the run.
+        took: how long the run took, in words.
+    """
+    metrics = read_json(folder.evaluation / 'result.json')['metrics']
+    console.print(f'\n[bold green]Done in {took}.[/]\n')
+    console.print(metrics_table(metrics, f'Edition {folder.edition}, profile {profile}'))
+    if profile == 'smoke':
+        console.print(
+            'The smoke profile trains for minutes: it shows that every part works, not what the\n'
+            'method can do.',
+            style='dim',
+        )
+    console.print('\n[bold]Where things are[/]')
+    for what, where in (
+        ('report', folder.evaluation / 'evaluation_report.html'),
+        ('embeddings', folder.refined_embeddings),
+        ('text model', folder.stage('stage_3_hard') / 'model'),
+        ('triplets', folder.triplets),
+        ('all files', folder.path),
+    ):
+        console.print(f'  {what:<12}{where}', highlight=False)
+    console.print('\n[bold]Next[/]')
+    console.print('  make dev                        # lineage in Dagster, runs in MLflow')
+    if folder.edition == 'sample':
+        console.print(
+            '  make edition EDITION=2022       # the real edition, from the Census Bureau'
+        )
+
+
+def metrics_table(metrics: Mapping[str, float], title: str) -> Table:
+    """Return the summary metrics as a table, the methods side by side, the best of a row bold."""
+    methods = (*MODELS, *BASELINES)
+    table = Table(title=title, title_justify='left')
+    table.add_column('')
+    for _, label in methods:
+        table.add_column(label, justify='right')
+    for metric in SUMMARY:
+        values = [metrics.get(f'{key}/{metric.key}') for key, _ in methods]
+        known = [value for value in values if value is not None]
+        if not known:
+            continue
+        best = min(known) if metric.best == 'lower' else max(known)
+        cells = []
+        for value in values:
+            text = '–' if value is None else f'{value:.{metric.decimals}f}'
+            cells.append(f'[bold]{text}[/]' if value == best and metric.best else text)
+        table.add_row(metric.label, *cells)
+    return table

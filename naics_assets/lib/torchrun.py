@@ -1,0 +1,178 @@
+"""Running a job of `naics_model` as a process of its own, heard while it runs, and stopped whole.
+
+Not in this process, because Lightning's launcher re-executes the current command line, the GPU is
+freed when a job's process ends, the code location stays free of torch, and people run the very
+same command in a shell.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import dagster as dg
+import yaml
+
+from naics_model import training
+from naics_model.jobs.command import profile_path
+from naics_model.jobs.watchdog import LAUNCHER_PID
+from naics_model.storage.files import read_json
+
+TRAINING_PROFILES = Path(training.__file__).with_name('profiles')
+POLL_SECONDS = 0.25
+LINES_KEPT = 60
+# Lightning saves its state on SIGINT before it ends: time for a large checkpoint.
+SAVE_SECONDS = 120
+TERMINATE_SECONDS = 10
+
+
+class JobLauncher(dg.ConfigurableResource):
+    """Launches jobs; its settings are what a person chooses before a run.
+
+    Attributes:
+        profile: the profile of training and refinement: `smoke`, `cpu`, `gpu`, or a YAML's path.
+        processes: processes of a training job on this machine (one per GPU).
+    """
+
+    profile: str = 'smoke'
+    processes: int = 1
+
+    def backbone(self) -> str:
+        """Return the name of the profile's backbone, which the token cache has to be cut for."""
+        settings = yaml.safe_load(profile_path(self.profile, TRAINING_PROFILES).read_text('utf-8'))
+        return str(settings['model']['backbone'])
+
+    def run(
+        self,
+        context: dg.AssetExecutionContext,
+        module: str,
+        arguments: Sequence[str | Path],
+        result_path: Path,
+        environment: Mapping[str, str] | None = None,
+        distributed: bool = False,
+    ) -> Any:
+        """Run `python -m module arguments` to its end and return its parsed `result.json`.
+
+        Each epoch that the job reports becomes an AssetObservation while it runs, so that the UI
+        plots the loss live.
+
+        Args:
+            context: the step's context.
+            module: a package with a command line, such as `naics_model.training`.
+            arguments: its arguments.
+            result_path: where the job writes `result.json`, its contract with this step.
+            environment: variables beside those of this process.
+            distributed: start `processes` ranks through torchrun.
+
+        Raises:
+            dagster.Failure: the job ended with an error; the last lines it said are in the text.
+        """
+        launcher = [sys.executable, '-m']
+        if distributed:
+            launcher += ['torch.distributed.run', '--standalone']
+            launcher += ['--nproc-per-node', str(self.processes), '-m']
+        command = [*launcher, module, *map(str, arguments)]
+        context.log.info(f'Launching: {shlex.join(command)}')
+
+        with dg.open_pipes_session(
+            context=context,
+            context_injector=dg.PipesTempFileContextInjector(),
+            message_reader=dg.PipesTempFileMessageReader(),
+        ) as session:
+            process = subprocess.Popen(
+                command,
+                env={
+                    **os.environ,
+                    **session.get_bootstrap_env_vars(),
+                    **(environment or {}),
+                    LAUNCHER_PID: str(os.getpid()),
+                },
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors='replace',
+                start_new_session=True,
+            )
+            last_lines: deque[str] = deque(maxlen=LINES_KEPT)
+            reader = threading.Thread(
+                target=_forward, args=(process.stdout, last_lines), daemon=True
+            )
+            reader.start()
+            observed = 0
+            try:
+                while True:
+                    ended = _wait(process, POLL_SECONDS)
+                    observed = _observe_epochs(context, session, observed)
+                    if ended:
+                        break
+            finally:
+                _stop(process)
+                reader.join()
+        _observe_epochs(context, session, observed)
+        if process.returncode != 0:
+            raise dg.Failure(_reason(module, process.returncode, last_lines), allow_retries=False)
+        return read_json(result_path)
+
+
+def _reason(module: str, code: int, last_lines: Sequence[str]) -> str:
+    """Return why a job ended: its own sentence if it said one, otherwise the last it wrote."""
+    # torchrun adds a page about itself after what the job said.
+    sentences = [line for line in last_lines if line.startswith('Error: ')]
+    if sentences:
+        return sentences[-1].removeprefix('Error: ')
+    return '\n'.join([f'{module} ended with exit code {code}:', *last_lines])
+
+
+def _forward(stream: IO[str], last_lines: deque[str]) -> None:
+    """Pass a job's lines on to this step's own output, and keep the last of them."""
+    for line in stream:
+        last_lines.append(line.rstrip())
+        print(line, end='', file=sys.stderr, flush=True)
+
+
+def _wait(process: subprocess.Popen[str], seconds: float) -> bool:
+    """Return whether the process has ended, waiting at most some seconds for it."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _observe_epochs(context: dg.AssetExecutionContext, session: Any, observed: int) -> int:
+    """Log every epoch message not seen before as an observation; return how many are seen now."""
+    messages = session.get_custom_messages()
+    for message in messages[observed:]:
+        if isinstance(message, dict) and message.get('kind') == 'epoch':
+            context.log_event(
+                dg.AssetObservation(
+                    asset_key=context.asset_key,
+                    partition=context.partition_key,
+                    metadata={'epoch': message['epoch'], **message['metrics']},
+                )
+            )
+    return len(messages)
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    """End a job and all its ranks: ask, wait, insist. Does nothing to a job that has ended.
+
+    The signals go to the whole process group; a signal to torchrun alone would leave ranks alive.
+    """
+    for signal_number, seconds in (
+        (signal.SIGINT, SAVE_SECONDS),
+        (signal.SIGTERM, TERMINATE_SECONDS),
+        (signal.SIGKILL, TERMINATE_SECONDS),
+    ):
+        if process.poll() is not None:
+            return
+        os.killpg(process.pid, signal_number)
+        _wait(process, seconds)

@@ -1,0 +1,87 @@
+"""The graph as people see it: which assets there are, in which groups, made from what."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from naics_assets.definitions import defs
+from naics_assets.lib.asset import EDITIONS
+from naics_model.corpus.editions import load_editions
+
+GRAPH = {
+    'source': {
+        'codes_workbook': set(),
+        'descriptions_workbook': set(),
+        'index_workbook': set(),
+        'cross_references_workbook': set(),
+    },
+    'corpus': {
+        'descriptions': {'codes_workbook', 'descriptions_workbook', 'cross_references_workbook'},
+        'activities': {'index_workbook', 'descriptions'},
+    },
+    'taxonomy': {'distances': {'descriptions'}, 'relations': {'descriptions'}},
+    'triplets': {
+        'triplets': {'descriptions', 'distances'},
+        'relation_index': {'descriptions', 'distances'},
+    },
+    'tokens': {'token_cache': {'descriptions'}},
+    'training': {
+        'stage_1_easy': {'relation_index', 'token_cache'},
+        'stage_2_medium': {'relation_index', 'token_cache', 'stage_1_easy'},
+        'stage_3_hard': {'relation_index', 'token_cache', 'stage_2_medium'},
+        'text_embeddings': {'stage_3_hard', 'token_cache', 'descriptions'},
+    },
+    'refinement': {'refined_embeddings': {'text_embeddings', 'descriptions'}},
+    'evaluation': {
+        'evaluation_report': {
+            'stage_1_easy',
+            'stage_2_medium',
+            'stage_3_hard',
+            'text_embeddings',
+            'refined_embeddings',
+            'descriptions',
+            'activities',
+        },
+    },
+}
+
+
+@pytest.fixture(scope='module')
+def graph() -> dg.Definitions:
+    return defs()
+
+
+def test_the_code_location_loads(graph: dg.Definitions) -> None:
+    dg.Definitions.validate_loadable(graph)
+
+
+def test_assets_their_groups_and_what_they_are_made_from(graph: dg.Definitions) -> None:
+    found: dict[str, dict[str, set[str]]] = {}
+    for spec in graph.resolve_all_asset_specs():
+        upstream = {dep.asset_key.to_user_string() for dep in spec.deps}
+        found.setdefault(spec.group_name or '', {})[spec.key.to_user_string()] = upstream
+    assert found == GRAPH
+
+
+def test_every_asset_is_described_versioned_owned_and_partitioned(graph: dg.Definitions) -> None:
+    for spec in graph.resolve_all_asset_specs():
+        assert spec.description, spec.key
+        assert spec.code_version, spec.key
+        assert spec.owners, spec.key
+        assert spec.kinds, spec.key
+        assert spec.partitions_def == EDITIONS, spec.key
+
+
+def test_partitions_are_the_known_editions() -> None:
+    assert EDITIONS.get_partition_keys() == list(load_editions())
+
+
+def test_the_texts_are_checked_before_anything_follows(graph: dg.Definitions) -> None:
+    asset_graph = graph.resolve_asset_graph()
+    blocking = {
+        key.name
+        for key in asset_graph.asset_check_keys
+        if key.asset_key == dg.AssetKey('descriptions') and asset_graph.get_check_spec(key).blocking
+    }
+    assert {'counts_per_level', 'codes_unique', 'parents_present', 'no_empty_text'} <= blocking

@@ -1,0 +1,181 @@
+"""Four LoRA channels over one frozen backbone, pooled to one vector per code and channel.
+
+Differs from four encoders in memory only: the backbone is shared (a quarter of the weights) and
+each channel switches its own adapter on. Fusion of the four vectors is in moe.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from peft import LoraConfig, LoraModel
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from naics_model.encoder.tokens import CHANNELS, ChannelTokens
+
+# Tokens per pass through the backbone. On a CPU short passes stay in its cache and lose least to
+# padding: 64 codes of 2022 train at 11.6 codes per core-second with 512, 10.7 with 2,048, and 6.0
+# padded in one pass. A GPU wants them long.
+_TOKENS_PER_PASS = {'cpu': 512}
+_TOKENS_PER_PASS_ELSEWHERE = 32768
+
+
+class TokenTensors(NamedTuple):
+    """`ChannelTokens` as tensors: input_ids and attention_mask int64 (P, L), rows int64 (P,)."""
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    rows: Tensor
+
+
+def token_tensors(tokens: ChannelTokens, device: torch.device | str = 'cpu') -> TokenTensors:
+    """Turn a channel's numpy tokens into tensors on a device; on the CPU they share memory."""
+    return TokenTensors(*(torch.from_numpy(array).to(device) for array in tokens))
+
+
+class ChannelEncoder(nn.Module):
+    """Texts of four channels to vectors (count, 4, width).
+
+    Args:
+        backbone: a loaded transformer, (ids, mask) -> last_hidden_state (P, L, width); it is
+            changed in place.
+        targets: names of the modules to adapt, see `Backbone.lora_targets`.
+        lora_r, lora_alpha, lora_dropout: rank, scale numerator (the update is scaled by alpha / r)
+            and dropout of the adapters.
+        channel_dropout: in training, the chance that a present channel of a code is left out; one
+            always stays.
+    """
+
+    def __init__(
+        self,
+        backbone: PreTrainedModel,
+        targets: tuple[str, ...],
+        *,
+        lora_r: int,
+        lora_alpha: int,
+        lora_dropout: float,
+        channel_dropout: float,
+    ) -> None:
+        super().__init__()
+        # One configuration per adapter: peft writes into it.
+        configs = {
+            channel: LoraConfig(
+                r=lora_r,
+                lora_alpha=lora_alpha,
+                lora_dropout=lora_dropout,
+                target_modules=list(targets),
+            )
+            for channel in CHANNELS
+        }
+        # The tuner puts the adapters in place; unwrapped, weights keep the backbone's own names.
+        first, *others = CHANNELS
+        tuner = LoraModel(backbone, configs, first)
+        for channel in others:
+            tuner.inject_adapter(backbone, channel)
+        self.backbone: nn.Module = backbone
+        self.channel_dropout = channel_dropout
+        self.width: int = backbone.config.hidden_size
+        # Pooled vectors differ in scale between backbones; after this they do not.
+        self.norms = nn.ModuleDict({channel: nn.LayerNorm(self.width) for channel in CHANNELS})
+        # What stands in for a channel that a code does not have; 0 is a normalised vector's mean.
+        self.absent = nn.Parameter(torch.zeros(len(CHANNELS), self.width))
+        self._adapted = [m for m in backbone.modules() if isinstance(m, LoraLayer)]
+        self._lora = [p for name, p in backbone.named_parameters() if 'lora_' in name]
+        for parameter in self._lora:
+            parameter.requires_grad_(True)
+
+    def forward(self, tokens: Mapping[str, TokenTensors], count: int) -> Tensor:
+        """Encode `count` codes.
+
+        Args:
+            tokens: by channel name, the codes that have it (`rows`) and their tokens. A channel may
+                be missing.
+
+        Returns:
+            float32 (count, 4, width), absent channels by their learned vectors.
+        """
+        present = {channel: tokens[channel] for channel in CHANNELS if channel in tokens}
+        if self.training and self.channel_dropout > 0:
+            present = self._drop(present, count)
+        out = self.absent.expand(count, -1, -1).clone()
+        for channel, part in present.items():
+            if len(part.rows):
+                column = CHANNELS.index(channel)
+                out[part.rows, column] = self.encode(channel, part.input_ids, part.attention_mask)
+        return out
+
+    def encode(self, channel: str, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Encode texts through one channel: (P, L) -> float32 (P, width).
+
+        Texts go through the backbone in passes of similar length, each cut to its own longest text:
+        the same result with a half of the tokens on real descriptions.
+        """
+        self._activate(channel)
+        lengths = attention_mask.sum(dim=1)
+        order = torch.argsort(lengths, stable=True)
+        pooled = []
+        for start, stop, longest in _passes(lengths[order].tolist(), self._tokens_per_pass()):
+            rows = order[start:stop]
+            mask = attention_mask[rows, :longest]
+            hidden = self.backbone(
+                input_ids=input_ids[rows, :longest], attention_mask=mask
+            ).last_hidden_state
+            pooled.append(masked_mean(hidden, mask))
+        normalised: Tensor = self.norms[channel](torch.cat(pooled))
+        return normalised[torch.argsort(order)].float()
+
+    def _tokens_per_pass(self) -> int:
+        return _TOKENS_PER_PASS.get(self.absent.device.type, _TOKENS_PER_PASS_ELSEWHERE)
+
+    def _activate(self, channel: str) -> None:
+        """Switch to one channel's adapter, and leave what is trainable as it was.
+
+        peft's own switch makes every other adapter untrainable: a loop over channels would train
+        the last one only, 24 of 96 tensors, with no error and a falling loss.
+        """
+        trainable = [parameter.requires_grad for parameter in self._lora]
+        for layer in self._adapted:
+            layer.set_adapter(channel)
+        for parameter, wanted in zip(self._lora, trainable, strict=True):
+            parameter.requires_grad_(wanted)
+
+    def _drop(self, present: dict[str, TokenTensors], count: int) -> dict[str, TokenTensors]:
+        """Leave out channels at random; one of each code's present ones, at random, stays."""
+        device = self.absent.device
+        has = torch.zeros(count, len(CHANNELS), dtype=torch.bool, device=device)
+        for channel, part in present.items():
+            has[part.rows, CHANNELS.index(channel)] = True
+        chance = torch.rand(count, len(CHANNELS), device=device).masked_fill(~has, -1.0)
+        keep = chance >= self.channel_dropout
+        # The channel with the luckiest draw stays whatever the threshold: uniform over the present
+        # ones.
+        keep[torch.arange(count, device=device), chance.argmax(dim=1)] = True
+        kept = {}
+        for channel, part in present.items():
+            chosen = keep[part.rows, CHANNELS.index(channel)]
+            kept[channel] = TokenTensors(*(tensor[chosen] for tensor in part))
+        return kept
+
+
+def masked_mean(hidden: Tensor, mask: Tensor) -> Tensor:
+    """Average the vectors of real tokens in float32: (P, L, width), (P, L) -> (P, width)."""
+    weights = mask.unsqueeze(-1).float()
+    return (hidden.float() * weights).sum(dim=1) / weights.sum(dim=1).clamp_min(1.0)
+
+
+def _passes(lengths: list[int], budget: int) -> list[tuple[int, int, int]]:
+    """Cut ascending lengths into runs of at most `budget` padded tokens: (start, stop, longest).
+
+    A text that is longer than the budget is a run of its own.
+    """
+    runs = []
+    start = 0
+    for stop in range(1, len(lengths) + 1):
+        if stop == len(lengths) or (stop + 1 - start) * lengths[stop] > budget:
+            runs.append((start, stop, lengths[stop - 1]))
+            start = stop
+    return runs

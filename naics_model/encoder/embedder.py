@@ -1,0 +1,305 @@
+"""The text encoder as a whole: a module that can be called, trained, saved and loaded.
+
+A saved folder holds the trainable weights only, and says which backbone they belong to. How it is
+trained, and what the embeddings are for, is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from naics_model.encoder.backbones import MINILM, load_backbone, resolve_backbone
+from naics_model.encoder.channels import ChannelEncoder, TokenTensors, token_tensors
+from naics_model.encoder.moe import LinearFusion, MixtureOfExperts, balance
+from naics_model.encoder.projection import HyperbolicProjection
+from naics_model.encoder.settings import FREE_SETTINGS, check_settings
+from naics_model.encoder.tokens import CHANNELS, TokenCache, length_buckets, tokenize
+from naics_model.errors import ConfigurationError, DataError
+from naics_model.storage.files import atomic_write, read_json, write_json
+
+CONFIG_FILE = 'config.json'
+WEIGHTS_FILE = 'model.safetensors'
+
+
+class EmbedderOutput(NamedTuple):
+    """What a forward pass returns.
+
+    Attributes:
+        tangent: float32 (count, d), soft-clipped tangent vectors at the origin.
+        load_balance: scalar, 1 at balanced routing; 0 without a gate.
+        gate_probabilities: (count, E), or None without a gate.
+    """
+
+    tangent: Tensor
+    load_balance: Tensor
+    gate_probabilities: Tensor | None
+
+
+class ParameterCounts(NamedTuple):
+    trainable: int
+    frozen: int
+
+
+class NaicsEmbedder(nn.Module):
+    """Four channels over one frozen backbone, fused and projected to hyperbolic space.
+
+    Args:
+        backbone: name, see `resolve_backbone`.
+        lora_r, lora_alpha, lora_dropout: the adapters, see `ChannelEncoder`.
+        fusion: `moe` for a mixture of experts, `linear` for one linear map.
+        experts, top_k: of the mixture; unused by linear fusion.
+        hyperbolic_dim: width d of the tangent vectors.
+        max_radius: radii stay below it, in units of 1/sqrt(curvature).
+        curvature: c > 0, of the space of curvature -c.
+        channel_dropout: in training, the chance that a present channel is left out.
+
+    Raises:
+        ConfigurationError: a setting is out of range or the backbone is unknown.
+        SourceError: the backbone's files can not be read.
+
+    Example:
+        >>> embedder = NaicsEmbedder.from_pretrained(Path('data/2022/training/stage_3_hard/model'))
+        >>> embedder.encode(['Growing soybeans', 'Retail bakery']).shape
+        torch.Size([2, 64])
+    """
+
+    def __init__(
+        self,
+        backbone: str = MINILM,
+        lora_r: int = 8,
+        lora_alpha: int = 16,
+        lora_dropout: float = 0.1,
+        fusion: Literal['moe', 'linear'] = 'moe',
+        experts: int = 4,
+        top_k: int = 2,
+        hyperbolic_dim: int = 64,
+        max_radius: float = 6.0,
+        curvature: float = 1.0,
+        channel_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.settings: dict[str, Any] = {
+            'backbone': backbone,
+            'lora_r': lora_r,
+            'lora_alpha': lora_alpha,
+            'lora_dropout': lora_dropout,
+            'fusion': fusion,
+            'experts': experts,
+            'top_k': top_k,
+            'hyperbolic_dim': hyperbolic_dim,
+            'max_radius': max_radius,
+            'curvature': curvature,
+            'channel_dropout': channel_dropout,
+        }
+        check_settings(self.settings)
+        self.backbone = resolve_backbone(backbone)
+        self.channels = ChannelEncoder(
+            load_backbone(self.backbone),
+            self.backbone.lora_targets,
+            lora_r=lora_r,
+            lora_alpha=lora_alpha,
+            lora_dropout=lora_dropout,
+            channel_dropout=channel_dropout,
+        )
+        width = self.channels.width
+        self.fusion: MixtureOfExperts | LinearFusion
+        if fusion == 'moe':
+            self.fusion = MixtureOfExperts(len(CHANNELS) * width, width, experts, top_k)
+        else:
+            self.fusion = LinearFusion(len(CHANNELS) * width, width)
+        self.projection = HyperbolicProjection(width, hyperbolic_dim, max_radius, curvature)
+
+    def forward(self, tokens: Mapping[str, TokenTensors], count: int) -> EmbedderOutput:
+        """Embed `count` codes, or texts that come through the title channel alone.
+
+        Args:
+            tokens: by channel name, as `ChannelEncoder.forward` takes them.
+            count: number of rows of the result.
+        """
+        return self._head(self.channels(tokens, count))
+
+    def encode(self, texts: Sequence[str], batch_size: int = 64) -> Tensor:
+        """Embed free texts through the title channel, in eval mode and without gradients.
+
+        Returns:
+            float32 (len(texts), d) on the CPU, in the given order.
+        """
+        features = self.channels.absent.new_zeros(len(texts), self.settings['hyperbolic_dim']).cpu()
+        tokens = tokenize(texts, self.backbone.name)
+        lengths = tokens.attention_mask.sum(axis=1)
+        with _inference(self):
+            for rows in length_buckets(lengths, batch_size):
+                longest = int(lengths[rows].max())
+                part = TokenTensors(
+                    torch.from_numpy(tokens.input_ids[rows, :longest]).to(self.device),
+                    torch.from_numpy(tokens.attention_mask[rows, :longest]).to(self.device),
+                    torch.arange(len(rows), device=self.device),
+                )
+                features[torch.from_numpy(rows)] = self({'title': part}, len(rows)).tangent.cpu()
+        return features
+
+    def encode_codes(
+        self,
+        cache: TokenCache,
+        batch_size: int = 64,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Tensor:
+        """Embed every code of a token cache: float32 (n, d) on the CPU, in the cache's order.
+
+        Each channel is encoded over all codes in batches of similar length, and fused afterwards;
+        the result is that of `forward` in eval mode.
+
+        Args:
+            progress: called after each batch with (texts done, texts in all).
+
+        Raises:
+            ConfigurationError: the cache was cut for another backbone.
+        """
+        cache.check_backbone(self.backbone)
+        n = len(cache)
+        total = sum(int(np.count_nonzero(ragged.lengths)) for ragged in cache.channels.values())
+        done = 0
+        with _inference(self):
+            features = self.channels.absent.expand(n, -1, -1).clone()
+            for column, channel in enumerate(CHANNELS):
+                lengths = cache.channels[channel].lengths
+                present = np.flatnonzero(lengths)
+                for bucket in length_buckets(lengths[present], batch_size):
+                    indices = present[bucket]
+                    part = token_tensors(cache.batch(channel, indices), self.device)
+                    features[torch.from_numpy(indices).to(self.device), column] = (
+                        self.channels.encode(channel, part.input_ids, part.attention_mask)
+                    )
+                    done += len(indices)
+                    if progress is not None:
+                        progress(done, total)
+            return torch.cat([self._head(part).tangent.cpu() for part in features.split(1024)])
+
+    @property
+    def device(self) -> torch.device:
+        return self.channels.absent.device
+
+    def parameter_counts(self) -> ParameterCounts:
+        """Return how many weights are trained, and how many are the backbone's."""
+        counts = [(p.numel(), p.requires_grad) for p in self.parameters()]
+        return ParameterCounts(
+            trainable=sum(size for size, trained in counts if trained),
+            frozen=sum(size for size, trained in counts if not trained),
+        )
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write config.json and model.safetensors, the latter with everything but the backbone."""
+        weights = {name: t.detach().cpu().contiguous() for name, t in self.own_state().items()}
+        with atomic_write(folder / WEIGHTS_FILE) as temporary:
+            save_file(weights, temporary)
+        config = {
+            'backbone': {
+                'name': self.backbone.name,
+                'revision': self.backbone.revision,
+                'digest': self.backbone.digest,
+            },
+            'settings': self.settings,
+            'parameters': self.parameter_counts()._asdict(),
+        }
+        write_json(config, folder / CONFIG_FILE)
+
+    @classmethod
+    def from_pretrained(cls, folder: Path) -> Self:
+        """Load a folder written by `save_pretrained`, in eval mode.
+
+        Raises:
+            DataError: a file is missing or damaged.
+            ConfigurationError: settings, backbone and weights do not belong together.
+        """
+        config = _read_config(folder)
+        try:
+            embedder = cls(**config['settings'])
+        except TypeError as error:
+            raise ConfigurationError(
+                f'{folder / CONFIG_FILE} has settings this version does not know ({error}): export '
+                'the model again.'
+            ) from error
+        embedder.load_weights(folder)
+        return embedder.eval()
+
+    def load_weights(self, folder: Path) -> None:
+        """Take over the weights of a model saved with the same settings; dropouts may differ.
+
+        Raises:
+            DataError: a file is missing or damaged.
+            ConfigurationError: a setting or the backbone differs, or the weights do not fit.
+        """
+        config = _read_config(folder)
+        for name, value in self.settings.items():
+            saved = config['settings'].get(name)
+            if name not in FREE_SETTINGS and saved != value:
+                raise ConfigurationError(
+                    f'The model in {folder} has {name} = {saved!r}, but {value!r} is asked for: '
+                    'use the same setting, or train from the start.'
+                )
+        if config['backbone']['digest'] != self.backbone.digest:
+            raise ConfigurationError(
+                f'The model in {folder} belongs to {self.backbone.name} with weights '
+                f'{config["backbone"]["digest"][:12]}…, but the installed ones are '
+                f'{self.backbone.digest[:12]}…: install revision {config["backbone"]["revision"]}.'
+            )
+        path = folder / WEIGHTS_FILE
+        if not path.is_file():
+            raise DataError(f'{path} does not exist: export the model again.')
+        try:
+            weights = load_file(path)
+        except SafetensorError as error:
+            raise DataError(f'{path} is damaged ({error}): export the model again.') from error
+        own = self.own_state()
+        if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in own.items()}:
+            raise ConfigurationError(
+                f'The weights in {path} do not fit the settings beside them: '
+                'export the model again.'
+            )
+        self.load_state_dict(weights, strict=False)
+
+    def own_state(self) -> dict[str, Tensor]:
+        """Return the weights that are ours: the whole state without the frozen backbone."""
+        return {
+            name: tensor
+            for name, tensor in self.state_dict().items()
+            if not name.startswith('channels.backbone.') or '.lora_' in name
+        }
+
+    def _head(self, features: Tensor) -> EmbedderOutput:
+        """Fuse and project channel vectors (count, 4, width)."""
+        fused = self.fusion(features.flatten(start_dim=1))
+        tangent = self.projection(fused.vectors)
+        probabilities = fused.gate_probabilities
+        if probabilities is None or not len(probabilities):
+            return EmbedderOutput(tangent, tangent.new_zeros(()), probabilities)
+        load = balance(probabilities, self.settings['top_k'])
+        return EmbedderOutput(tangent, load, probabilities)
+
+
+@contextmanager
+def _inference(module: nn.Module) -> Iterator[None]:
+    """Eval mode and no gradients inside; the mode as it was afterwards."""
+    was_training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        module.train(was_training)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    config: dict[str, Any] = read_json(folder / CONFIG_FILE)
+    if not isinstance(config, dict) or not {'settings', 'backbone'} <= config.keys():
+        raise DataError(f'{folder / CONFIG_FILE} does not describe an embedder.')
+    return config

@@ -1,0 +1,84 @@
+"""Fusion of the four channel vectors into one: a mixture of experts, or one linear map.
+
+Only the map and its routing; the weight of the balance term is the training's.
+Source: Shazeer et al., Outrageously Large Neural Networks, ICLR 2017 (top-k gating); Fedus et al.,
+Switch Transformers, JMLR 2022 (balance).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Fused(NamedTuple):
+    """Fused vectors (M, width); gate probabilities (M, E) over all experts, None without gate."""
+
+    vectors: Tensor
+    gate_probabilities: Tensor | None
+
+
+class MixtureOfExperts(nn.Module):
+    """Two-layer experts over the concatenated channels; a code uses its best `top_k`.
+
+    All experts are computed and the unchosen ones weighted with 0: four small maps are below 1 % of
+    the backbone's work, and no code is dropped or reordered.
+
+    Args:
+        inputs: width of the concatenation.
+        outputs: width of the result, and of each expert's hidden layer.
+        experts, top_k: how many experts there are, and how many a code uses.
+    """
+
+    def __init__(self, inputs: int, outputs: int, experts: int, top_k: int) -> None:
+        super().__init__()
+        self.top_k = top_k
+        self.gate = nn.Linear(inputs, experts)
+        # Small, so that routing starts near uniform and no expert is starved before it has learned
+        # anything.
+        nn.init.normal_(self.gate.weight, std=0.02 / inputs**0.5)
+        nn.init.zeros_(self.gate.bias)
+        self.experts = nn.ModuleList(
+            nn.Sequential(nn.Linear(inputs, outputs), nn.GELU(), nn.Linear(outputs, outputs))
+            for _ in range(experts)
+        )
+
+    def forward(self, x: Tensor) -> Fused:
+        """Fuse (M, inputs) to (M, outputs)."""
+        # Outside autocast: in bfloat16 two experts tie too often, and a tie flips the routing.
+        with torch.autocast(device_type=x.device.type, enabled=False):
+            logits = self.gate(x.float())
+        best, chosen = logits.topk(self.top_k, dim=-1)
+        weights = torch.zeros_like(logits).scatter(-1, chosen, best.softmax(dim=-1))
+        each = torch.stack([expert(x) for expert in self.experts], dim=1)
+        return Fused((weights.unsqueeze(-1) * each).sum(dim=1), logits.softmax(dim=-1))
+
+
+class LinearFusion(nn.Module):
+    """One linear map of the concatenated channels, without a gate."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(inputs, outputs)
+
+    def forward(self, x: Tensor) -> Fused:
+        """Fuse (M, inputs) to (M, outputs)."""
+        return Fused(self.linear(x), None)
+
+
+def assignment_shares(probabilities: Tensor, top_k: int) -> Tensor:
+    """Return f_i, the share of all assignments that expert i received: (M, E) -> (E,), sum 1."""
+    chosen = probabilities.topk(top_k, dim=-1).indices
+    counts = torch.bincount(chosen.flatten(), minlength=probabilities.shape[-1])
+    return counts.to(probabilities.dtype) / chosen.numel()
+
+
+def balance(probabilities: Tensor, top_k: int) -> Tensor:
+    """Return E sum_i f_i P_i, with P_i the mean gate probability of expert i: 1 at uniform routing.
+
+    f_i carries no gradient (it is a count); P_i does.
+    """
+    share = assignment_shares(probabilities.detach(), top_k)
+    return probabilities.shape[-1] * (share * probabilities.mean(dim=0)).sum()

@@ -1,0 +1,6 @@
+"""Hyperbolic geometry in the Lorentz model, as pure functions on tensors.
+
+No parameters, no modules, no losses, no files: tangent vectors go in, points and distances come
+out. Every room above takes its mathematics from here, so that each formula has one place and one
+set of tests.
+"""

@@ -1,0 +1,239 @@
+"""The whole encoder: called, saved, loaded, refused; once with the real language model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from naics_model.encoder.backbones import MINILM, TINY
+from naics_model.encoder.channels import TokenTensors, token_tensors
+from naics_model.encoder.embedder import NaicsEmbedder
+from naics_model.encoder.tokens import CHANNELS, TokenCache, tokenize
+from naics_model.errors import ConfigurationError, DataError
+from naics_model.geometry import lorentz
+
+
+def tiny(**settings: Any) -> NaicsEmbedder:
+    torch.manual_seed(0)
+    return NaicsEmbedder(**{'backbone': TINY, 'hyperbolic_dim': 8, 'lora_r': 2, **settings})
+
+
+def disturb(embedder: NaicsEmbedder) -> NaicsEmbedder:
+    """Move every trainable weight away from its start (LoRA's B is 0 there)."""
+    with torch.no_grad():
+        for parameter in embedder.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.05 * torch.randn_like(parameter))
+    return embedder
+
+
+def all_tokens(cache: TokenCache) -> dict[str, TokenTensors]:
+    return {c: token_tensors(cache.batch(c, np.arange(len(cache)))) for c in CHANNELS}
+
+
+def test_forward_gives_points_inside_the_clip_and_gate_statistics(cache: TokenCache) -> None:
+    out = tiny()(all_tokens(cache), 6)
+    assert out.tangent.shape == (6, 8)
+    assert out.tangent.dtype == torch.float32
+    assert lorentz.radius(out.tangent).max() < 6.0
+    assert out.gate_probabilities is not None
+    torch.testing.assert_close(out.gate_probabilities.sum(dim=1), torch.ones(6))
+    assert out.load_balance.item() == pytest.approx(1.0, abs=0.2)
+
+
+def test_linear_fusion_has_no_gate_and_no_balance_term(cache: TokenCache) -> None:
+    out = tiny(fusion='linear')(all_tokens(cache), 6)
+    assert out.tangent.shape == (6, 8)
+    assert out.gate_probabilities is None
+    assert out.load_balance.item() == 0.0
+
+
+def test_a_training_step_reaches_every_trainable_weight(cache: TokenCache) -> None:
+    embedder = disturb(tiny(top_k=4)).train()
+    out = embedder(all_tokens(cache), 6)
+    target = torch.randn(6, 8)
+    (lorentz.distance(out.tangent, target).sum() + out.load_balance).backward()
+    for name, parameter in embedder.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, name
+            assert torch.isfinite(parameter.grad).all(), name
+            assert parameter.grad.abs().max() > 0, name
+
+
+def test_bfloat16_autocast_gives_float32_points(cache: TokenCache) -> None:
+    embedder = tiny().eval()
+    with torch.autocast('cpu', torch.bfloat16):
+        narrow = embedder(all_tokens(cache), 6)
+    assert narrow.tangent.dtype == torch.float32
+    assert narrow.load_balance.dtype == torch.float32
+    wide = embedder(all_tokens(cache), 6)
+    torch.testing.assert_close(narrow.tangent, wide.tangent, rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize('batch_size', [1, 4, 64])
+def test_encode_keeps_the_order_whatever_the_batch(batch_size: int) -> None:
+    embedder = disturb(tiny())
+    texts = ['Utilities', 'Growing soybeans and many other crops, too', '', 'Retail bakery', 'a b']
+    together = embedder.encode(texts, batch_size=batch_size)
+    assert together.shape == (5, 8)
+    for row, text in enumerate(texts):
+        torch.testing.assert_close(
+            together[row : row + 1], embedder.encode([text]), rtol=0, atol=1e-5
+        )
+    assert embedder.encode([]).shape == (0, 8)
+
+
+def test_encode_is_the_title_channel_alone() -> None:
+    embedder = disturb(tiny()).eval()
+    tokens = token_tensors(tokenize(['Retail bakery', 'Crop farm'], TINY))
+    with torch.no_grad():
+        expected = embedder({'title': tokens}, 2).tangent
+    torch.testing.assert_close(embedder.encode(['Retail bakery', 'Crop farm']), expected)
+
+
+@pytest.mark.parametrize('batch_size', [1, 2, 64])
+def test_encode_codes_equals_forward_in_eval_mode(cache: TokenCache, batch_size: int) -> None:
+    embedder = disturb(tiny(channel_dropout=0.5, lora_dropout=0.5)).eval()
+    with torch.no_grad():
+        expected = embedder(all_tokens(cache), 6).tangent
+    seen: list[tuple[int, int]] = []
+    codes = embedder.encode_codes(cache, batch_size, progress=lambda *step: seen.append(step))
+    torch.testing.assert_close(codes, expected, rtol=0, atol=1e-5)
+    assert seen[-1] == (6 + 6 + 3 + 2, 17)
+
+
+def test_encoding_leaves_the_mode_and_the_gradients_alone(cache: TokenCache) -> None:
+    embedder = disturb(tiny(lora_dropout=0.5, channel_dropout=0.5)).train()
+    first, second = embedder.encode_codes(cache), embedder.encode_codes(cache)
+    assert torch.equal(first, second)  # no dropout inside
+    assert embedder.training
+    assert embedder.channels.training
+    assert not first.requires_grad
+    assert embedder(all_tokens(cache), 6).tangent.requires_grad
+    assert not embedder.eval().training
+    embedder.encode(['a'])
+    assert not embedder.training
+
+
+def test_a_cache_of_another_backbone_is_refused(cache: TokenCache) -> None:
+    from dataclasses import replace
+
+    with pytest.raises(ConfigurationError, match='build the cache again'):
+        tiny().encode_codes(replace(cache, backbone=MINILM, digest='0' * 64))
+
+
+def test_a_saved_model_comes_back_the_same_without_its_backbone(
+    cache: TokenCache, tmp_path: Path
+) -> None:
+    embedder = disturb(tiny(curvature=0.5))
+    embedder.save_pretrained(tmp_path / 'model')
+    back = NaicsEmbedder.from_pretrained(tmp_path / 'model')
+    assert not back.training
+    assert torch.equal(back.encode_codes(cache), embedder.encode_codes(cache))
+
+    weights = load_file(tmp_path / 'model' / 'model.safetensors')
+    trainable = {n: p for n, p in embedder.named_parameters() if p.requires_grad}
+    assert weights.keys() == trainable.keys()
+    config = json.loads((tmp_path / 'model' / 'config.json').read_text())
+    assert config['backbone']['name'] == TINY
+    assert config['backbone']['digest'] == embedder.backbone.digest
+    assert config['settings']['curvature'] == 0.5
+    counts = embedder.parameter_counts()
+    assert config['parameters'] == {'trainable': counts.trainable, 'frozen': counts.frozen}
+    assert counts.trainable == sum(tensor.numel() for tensor in weights.values())
+
+
+def test_saving_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    embedder = tiny()
+    embedder.save_pretrained(tmp_path / 'a')
+    embedder.save_pretrained(tmp_path / 'b')
+    for name in ('config.json', 'model.safetensors'):
+        assert (tmp_path / 'a' / name).read_bytes() == (tmp_path / 'b' / name).read_bytes()
+
+
+def test_weights_of_other_settings_are_refused_by_name(tmp_path: Path) -> None:
+    tiny().save_pretrained(tmp_path)
+    with pytest.raises(ConfigurationError, match='has lora_r = 2, but 4 is asked for'):
+        tiny(lora_r=4).load_weights(tmp_path)
+    tiny(lora_dropout=0.3, channel_dropout=0.2).load_weights(tmp_path)
+
+
+def edit(path: Path, **changes: Any) -> None:
+    config = json.loads(path.read_text())
+    for key, value in changes.items():
+        config[key] = {**config[key], **value}
+    path.write_text(json.dumps(config))
+
+
+def test_a_model_of_other_backbone_weights_is_refused(tmp_path: Path) -> None:
+    tiny().save_pretrained(tmp_path)
+    edit(tmp_path / 'config.json', backbone={'digest': 'f' * 64})
+    with pytest.raises(ConfigurationError, match='tiny-random with weights ffffffffffff…'):
+        NaicsEmbedder.from_pretrained(tmp_path)
+
+
+def test_settings_that_do_not_fit_the_weights_are_refused(tmp_path: Path) -> None:
+    tiny().save_pretrained(tmp_path)
+    edit(tmp_path / 'config.json', settings={'hyperbolic_dim': 16})
+    with pytest.raises(ConfigurationError, match='do not fit the settings beside them'):
+        NaicsEmbedder.from_pretrained(tmp_path)
+    edit(tmp_path / 'config.json', settings={'hyperbolic_dim': 8, 'depth': 3})
+    with pytest.raises(ConfigurationError, match='settings this version does not know'):
+        NaicsEmbedder.from_pretrained(tmp_path)
+
+
+def test_missing_and_damaged_folders_are_explained(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match='does not exist'):
+        NaicsEmbedder.from_pretrained(tmp_path / 'none')
+    tiny().save_pretrained(tmp_path)
+    (tmp_path / 'model.safetensors').write_bytes(b'cut short')
+    with pytest.raises(DataError, match='is damaged'):
+        NaicsEmbedder.from_pretrained(tmp_path)
+    save_file({'stray': torch.zeros(1)}, tmp_path / 'model.safetensors')
+    with pytest.raises(ConfigurationError, match='do not fit'):
+        NaicsEmbedder.from_pretrained(tmp_path)
+    (tmp_path / 'config.json').write_text('[]')
+    with pytest.raises(DataError, match='does not describe an embedder'):
+        NaicsEmbedder.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('setting', 'value'),
+    [
+        ('top_k', 5),
+        ('top_k', 0),
+        ('lora_r', 0),
+        ('lora_dropout', 1.0),
+        ('channel_dropout', -0.1),
+        ('fusion', 'mean'),
+        ('curvature', 0.0),
+        ('max_radius', 20.0),
+        ('hyperbolic_dim', 1),
+    ],
+)
+def test_settings_out_of_range_are_refused_by_name(setting: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=f'{setting} is {value!r}, but must be'):
+        NaicsEmbedder(**{'backbone': TINY, setting: value})
+
+
+def test_with_the_real_language_model() -> None:
+    torch.manual_seed(0)
+    embedder = NaicsEmbedder()
+    counts = embedder.parameter_counts()
+    assert counts.frozen == 22_565_376
+    assert 2_500_000 < counts.trainable < 4_000_000
+    texts = ['Soybean farming', 'Growing soybeans', 'Commercial banking', 'Savings banks']
+    points = embedder.encode(texts)
+    radii = lorentz.radius(points)
+    assert radii.min() > 1.0
+    assert radii.max() < 3.0
+    # The untrained head keeps what the language model knows.
+    matrix = lorentz.pairwise_distance(points, points)
+    assert matrix[0, 1] < matrix[0, 2:].min()
+    assert matrix[2, 3] < matrix[2, :2].min()

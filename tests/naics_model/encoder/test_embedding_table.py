@@ -1,0 +1,137 @@
+"""The embeddings table and the job that writes it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from naics_model.encoder.__main__ import main
+from naics_model.encoder.backbones import TINY
+from naics_model.encoder.embedder import NaicsEmbedder
+from naics_model.encoder.table import embedding_table, read_embeddings
+from naics_model.encoder.tokens import TokenCache
+from naics_model.errors import DataError
+from naics_model.storage.files import sha256_of, write_parquet
+
+
+def test_the_table_holds_the_same_point_in_both_forms(descriptions: Path, tmp_path: Path) -> None:
+    frame = pl.read_parquet(descriptions)
+    tangent = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+    table = embedding_table(frame, tangent, curvature=0.5)
+    assert dict(table.schema) == {
+        'index': pl.UInt32,
+        'code': pl.String,
+        'level': pl.UInt8,
+        'title': pl.String,
+        'curvature': pl.Float32,
+        'radius': pl.Float32,
+        'tangent': pl.Array(pl.Float32, 3),
+        'lorentz': pl.Array(pl.Float32, 4),
+    }
+    points = table['lorentz'].to_numpy()
+    np.testing.assert_allclose((points[:, 1:] ** 2).sum(1) - points[:, 0] ** 2, -2.0, rtol=1e-5)
+    np.testing.assert_allclose(np.cosh(table['radius']), points[:, 0] * 0.5**0.5, rtol=1e-6)
+
+    path = tmp_path / 'embeddings.parquet'
+    write_parquet(table, path)
+    back = read_embeddings(path)
+    assert back.codes == ('11', '111', '1111', '311', '31', '22')
+    assert back.levels.tolist() == [2, 3, 4, 3, 2, 2]
+    assert back.levels.dtype == np.uint8
+    assert back.curvature == 0.5
+    assert back.tangent.dtype == np.float32
+    np.testing.assert_array_equal(back.tangent, tangent.numpy())
+    torch.from_numpy(back.tangent).add_(1)  # writable, and not the frame's own memory
+
+
+def test_vectors_that_do_not_fit_the_codes_are_refused(descriptions: Path) -> None:
+    frame = pl.read_parquet(descriptions)
+    with pytest.raises(DataError, match=r'6 codes but embeddings of shape \(5, 3\)'):
+        embedding_table(frame, np.zeros((5, 3), np.float32), 1.0)
+    broken = np.zeros((6, 3), np.float32)
+    broken[3, 1] = np.nan
+    with pytest.raises(DataError, match=r'not finite \(311\)'):
+        embedding_table(frame, broken, 1.0)
+
+
+def test_a_foreign_table_is_refused(descriptions: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match='has no column curvature, radius, tangent, lorentz'):
+        read_embeddings(descriptions)
+    table = embedding_table(pl.read_parquet(descriptions), np.ones((6, 2)), 1.0)
+    mixed = table.with_columns(curvature=pl.col('index').cast(pl.Float32) + 1)
+    path = tmp_path / 'mixed.parquet'
+    mixed.write_parquet(path)
+    with pytest.raises(DataError, match='must have one curvature, but has 6'):
+        read_embeddings(path)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    NaicsEmbedder(TINY, hyperbolic_dim=8).save_pretrained(tmp_path / 'model')
+    return tmp_path / 'model'
+
+
+def command(model: Path, cache: Path, descriptions: Path, out: Path) -> list[str]:
+    return [
+        *('--model', str(model)),
+        *('--token-cache', str(cache)),
+        *('--descriptions', str(descriptions)),
+        *('--out', str(out / 'text_embeddings.parquet')),
+        *('--result', str(out / 'result.json')),
+    ]
+
+
+def test_the_job_writes_every_code_and_its_result(
+    model: Path, cache_path: Path, descriptions: Path, tmp_path: Path
+) -> None:
+    assert main(command(model, cache_path, descriptions, tmp_path)) == 0
+    embeddings = read_embeddings(tmp_path / 'text_embeddings.parquet')
+    expected = NaicsEmbedder.from_pretrained(model).encode_codes(TokenCache.load(cache_path))
+    np.testing.assert_array_equal(embeddings.tangent, expected.numpy())
+
+    result = json.loads((tmp_path / 'result.json').read_text())
+    written = result['files']['text_embeddings']
+    assert written['sha256'] == sha256_of(tmp_path / 'text_embeddings.parquet')
+    assert result['metrics']['codes'] == 6
+    assert result['metrics']['dimension'] == 8
+    assert set(result['metrics']) >= {'radius_level_2', 'radius_level_3', 'radius_level_4'}
+    assert result['details']['truncated_texts']['description'] == 1
+
+
+def test_the_job_refuses_a_cache_of_other_texts_in_one_sentence(
+    model: Path,
+    cache_path: Path,
+    descriptions: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    changed = tmp_path / 'descriptions.parquet'
+    pl.read_parquet(descriptions).with_columns(pl.col('title') + '!').write_parquet(changed)
+    assert main(command(model, cache_path, changed, tmp_path)) == 1
+    message = capsys.readouterr().err
+    assert 'was not cut from the texts' in message
+    assert message.count('\n') == 1
+    assert not (tmp_path / 'result.json').exists()
+
+
+def test_help_teaches_by_example_and_needs_no_torch() -> None:
+    code = (
+        'import sys; from naics_model.encoder.__main__ import main\n'
+        'try:\n'
+        "    main(['--help'])\n"
+        'except SystemExit as stop:\n'
+        "    assert stop.code == 0 and 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert 'example:' in done.stdout
+    assert 'python -m naics_model.encoder' in done.stdout
+    for option in ('--model', '--token-cache', '--descriptions', '--out', '--result'):
+        assert option in done.stdout

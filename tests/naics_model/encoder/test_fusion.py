@@ -1,0 +1,86 @@
+"""Routing and projection on small tensors."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from naics_model.encoder.moe import LinearFusion, MixtureOfExperts, assignment_shares, balance
+from naics_model.encoder.projection import HyperbolicProjection
+from naics_model.geometry import lorentz
+
+
+def test_mixture_equals_a_loop_over_the_chosen_experts() -> None:
+    torch.manual_seed(0)
+    mixture = MixtureOfExperts(inputs=12, outputs=5, experts=4, top_k=2)
+    torch.nn.init.normal_(mixture.gate.weight)
+    x = torch.randn(9, 12)
+    fused = mixture(x)
+    assert fused.gate_probabilities is not None
+    for row in range(9):
+        logits = mixture.gate(x[row])
+        first, second = logits.argsort(descending=True)[:2].tolist()
+        weight = torch.sigmoid(logits[first] - logits[second])
+        expected = weight * mixture.experts[first](x[row]) + (1 - weight) * mixture.experts[second](
+            x[row]
+        )
+        torch.testing.assert_close(fused.vectors[row], expected)
+        torch.testing.assert_close(fused.gate_probabilities[row], logits.softmax(dim=0))
+
+
+def test_routing_starts_near_uniform_and_the_gate_learns() -> None:
+    torch.manual_seed(1)
+    mixture = MixtureOfExperts(inputs=48, outputs=8, experts=4, top_k=2)
+    fused = mixture(torch.randn(200, 48))
+    assert fused.gate_probabilities is not None
+    assert (fused.gate_probabilities - 0.25).abs().max() < 0.05
+    fused.vectors.square().sum().backward()
+    assert mixture.gate.weight.grad is not None
+    assert (mixture.gate.weight.grad.abs().sum(dim=1) > 0).all()
+
+
+def test_assignment_shares_count_every_choice() -> None:
+    probabilities = torch.tensor([[0.6, 0.3, 0.1], [0.5, 0.1, 0.4], [0.2, 0.5, 0.3]])
+    shares = assignment_shares(probabilities, 2)
+    torch.testing.assert_close(shares, torch.tensor([2 / 6, 2 / 6, 2 / 6]))
+    torch.testing.assert_close(
+        assignment_shares(probabilities, 1), torch.tensor([2 / 3, 1 / 3, 0.0])
+    )
+    assert balance(probabilities, 2).item() == pytest.approx(1.0)
+
+
+def test_linear_fusion_has_no_gate() -> None:
+    fused = LinearFusion(8, 3)(torch.randn(5, 8))
+    assert fused.vectors.shape == (5, 3)
+    assert fused.gate_probabilities is None
+
+
+@pytest.mark.parametrize('dimension', [16, 64, 128])
+@pytest.mark.parametrize('curvature', [0.5, 1.0, 2.0])
+def test_radii_start_between_the_origin_and_the_clip(dimension: int, curvature: float) -> None:
+    torch.manual_seed(2)
+    projection = HyperbolicProjection(384, dimension, max_radius=6.0, curvature=curvature)
+    # Whatever the scale of what comes in.
+    for scale in (0.01, 1.0, 50.0):
+        radii = lorentz.radius(projection(scale * torch.randn(500, 384)), curvature)
+        assert radii.min() > 0.7
+        assert radii.max() < 3.3
+        assert 1.7 < radii.mean() < 2.2
+
+
+def test_projection_never_leaves_the_clip() -> None:
+    projection = HyperbolicProjection(16, 8, max_radius=3.0, curvature=1.0)
+    with torch.no_grad():
+        projection.linear.weight.mul_(100)
+    radii = lorentz.radius(projection(torch.randn(50, 16)))
+    assert radii.max() <= 3.0 + 1e-5
+    assert radii.min() > 2.5
+
+
+def test_projection_is_float32_under_autocast() -> None:
+    projection = HyperbolicProjection(16, 8, max_radius=6.0, curvature=1.0)
+    x = torch.randn(4, 16)
+    with torch.autocast('cpu', torch.bfloat16):
+        inside = projection(x)
+    assert inside.dtype == torch.float32
+    assert torch.equal(inside, projection(x))

@@ -1,0 +1,227 @@
+"""The metrics of the report: their names, what people read, and which direction is good.
+
+Words only. How a metric is computed is said where it is computed (`structure`, `radius`,
+`retrieval`); here is what it means to someone who has never seen it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric: `group/name` in the metrics, its label, its meaning in plain words."""
+
+    key: str
+    label: str
+    meaning: str
+    best: Literal['higher', 'lower'] | None = 'higher'
+    decimals: int = 3
+
+
+RETRIEVAL = (
+    Metric(
+        'retrieval/hit_at_1',
+        'Hit@1',
+        'How often the right six-digit code is the first answer to an activity in words.',
+    ),
+    Metric('retrieval/hit_at_5', 'Hit@5', 'How often it is among the first five answers.'),
+    Metric('retrieval/hit_at_10', 'Hit@10', 'How often it is among the first ten answers.'),
+    Metric(
+        'retrieval/mrr',
+        'MRR',
+        'Mean of 1 / place of the right code: 1 if always first, 0.5 if always second.',
+    ),
+    Metric(
+        'retrieval/prefix_accuracy_2',
+        'First answer: sector right',
+        'How often the first answer is at least in the right sector.',
+    ),
+    Metric(
+        'retrieval/prefix_accuracy_3',
+        'First answer: 3 digits right',
+        'How often it is at least in the right subsector.',
+    ),
+    Metric(
+        'retrieval/prefix_accuracy_4',
+        'First answer: 4 digits right',
+        'How often it is at least in the right industry group.',
+    ),
+    Metric(
+        'retrieval/prefix_accuracy_5',
+        'First answer: 5 digits right',
+        'How often it is at least in the right five-digit industry.',
+    ),
+)
+
+STRUCTURE = (
+    Metric(
+        'structure/spearman',
+        'Spearman, all pairs',
+        'Do codes that are farther apart in the tree stand farther apart in the space? Agreement '
+        'of the two orders over all pairs of codes, from -1 to 1; 0 is no agreement.',
+    ),
+    Metric(
+        'structure/pearson',
+        'Pearson, all pairs',
+        'The same question for the lengths themselves: 1 if they are proportional up to a shift.',
+    ),
+    Metric(
+        'structure/spearman_within_sectors',
+        'Spearman, within sectors',
+        'The order again, over pairs of one sector only. Most pairs cross sectors, so the figure '
+        'over all pairs can look good while the inside of a sector is a jumble.',
+    ),
+    Metric(
+        'structure/pearson_within_sectors',
+        'Pearson, within sectors',
+        'The lengths again, over pairs of one sector only.',
+    ),
+    Metric(
+        'structure/average_distortion',
+        'Average distortion',
+        'By what share distances miss the tree distances on average, after the best common scale. '
+        '0 is a perfect drawing of the tree.',
+        best='lower',
+    ),
+    Metric(
+        'structure/edge_map',
+        'Edge mAP',
+        "Are a code's parent and children nearer than all other codes? 1 if always.",
+    ),
+    Metric(
+        'structure/edge_mean_rank',
+        'Edge mean rank',
+        'The mean place of a parent or child among all codes; 1 is best.',
+        best='lower',
+        decimals=1,
+    ),
+    Metric(
+        'structure/parent_hit_at_1',
+        'Parent hit@1',
+        'How often the nearest code one level up is the parent.',
+    ),
+    Metric(
+        'structure/parent_mrr',
+        'Parent MRR',
+        'Mean of 1 / place of the parent among the codes one level up.',
+    ),
+    Metric(
+        'structure/parent_hit_at_1_nontrivial',
+        'Parent hit@1, non-trivial',
+        'The same without the easy cases: only children, and children named like their parent.',
+    ),
+    Metric(
+        'structure/parent_mrr_nontrivial',
+        'Parent MRR, non-trivial',
+        'Mean of 1 / place of the parent, without the easy cases.',
+    ),
+    Metric(
+        'structure/leaf_ndcg_at_10',
+        'Leaf NDCG@10',
+        'Are the ten nearest industries of an industry its closest relatives, the closest first? '
+        '1 is the best order.',
+    ),
+    Metric(
+        'structure/tie_share',
+        'Tied distances',
+        'Share of distances that a code has to more than one other. Ties count against an '
+        'embedding in every rank above. Codes whose texts are the same coincide before refinement.',
+        best='lower',
+    ),
+)
+
+RADIUS = (
+    Metric(
+        'radius/parent_nearer_origin',
+        'Parent nearer the centre',
+        'Share of codes that stand farther from the centre than their parent. General codes '
+        'belong near the centre, specific ones far out.',
+    ),
+    Metric(
+        'radius/spearman_with_level',
+        'Spearman of radius and level',
+        'Does the distance from the centre grow with the number of digits? 1 if always.',
+    ),
+    *(
+        Metric(
+            f'radius/mean_level_{level}',
+            f'Mean radius, {level} digits',
+            '',
+            best=None,
+            decimals=2,
+        )
+        for level in (2, 3, 4, 5, 6)
+    ),
+)
+
+COLLAPSE = (
+    Metric(
+        'collapse/mean_distance',
+        'Mean distance',
+        'Mean distance between two codes; near 0 the points have shrunk into one.',
+        best=None,
+        decimals=2,
+    ),
+    Metric(
+        'collapse/distance_spread',
+        'Spread of distances',
+        'Standard deviation of the distances over their mean; near 0 all codes are equally far '
+        'from each other and no order is left.',
+        best=None,
+    ),
+    Metric(
+        'collapse/coincident_share',
+        'Codes on top of another',
+        'Share of codes that share their place with another one.',
+        best='lower',
+    ),
+    Metric(
+        'collapse/effective_dimensions',
+        'Effective dimensions',
+        'How many directions the embedding really uses; 1 is a line.',
+        best=None,
+        decimals=1,
+    ),
+    Metric(
+        'collapse/collapsed',
+        'Collapsed',
+        '1 if the embedding tells codes apart no more: mean distance below 0.05, more than 90 % '
+        'of codes on top of another, or fewer than 1.5 effective dimensions.',
+        best='lower',
+        decimals=0,
+    ),
+)
+
+SUMMARY = tuple(
+    figure
+    for figure in (*RETRIEVAL, *STRUCTURE, *RADIUS)
+    if figure.key
+    in {
+        'retrieval/hit_at_1',
+        'retrieval/hit_at_10',
+        'retrieval/mrr',
+        'retrieval/prefix_accuracy_2',
+        'structure/spearman',
+        'structure/spearman_within_sectors',
+        'structure/average_distortion',
+        'structure/edge_map',
+        'structure/parent_hit_at_1_nontrivial',
+        'structure/leaf_ndcg_at_10',
+        'radius/parent_nearer_origin',
+    }
+)
+
+HARDNESS = {
+    1: 'another sector',
+    2: 'margin over 4',
+    3: 'margin to 4',
+    4: 'margin to 3',
+    5: 'margin to 2',
+    6: 'margin to 1',
+    7: 'margin to 0.5',
+    8: 'cross-reference',
+}
+"""Hardness classes of negatives: how much farther the negative is than the positive, in steps."""

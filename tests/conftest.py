@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# Before torch is loaded: the tensors of tests are so small that a second thread only costs.
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+
 
 @pytest.fixture(scope='session')
 def source_dir() -> Path:
@@ -19,5 +22,7 @@ def source_dir() -> Path:
         )
     path = Path(folder).absolute()
     if not (path / '2022').is_dir():
-        pytest.skip(f'needs the real Census workbooks: NAICS_SOURCE_DIR={folder} has no folder 2022')
+        pytest.skip(
+            f'needs the real Census workbooks: NAICS_SOURCE_DIR={folder} has no folder 2022'
+        )
     return path

@@ -27,7 +27,6 @@ ROOMS = (
     'training',
     'refinement',
     'evaluation',
-    'cli',
 )
 
 

@@ -26,8 +26,12 @@ class Follower:
         """Take one entry of the run's event log."""
         event = entry.dagster_event
         if event is None:
-            if entry.level >= logging.INFO and entry.step_key == self._running:
-                self._console.print(f'         {entry.user_message}', style='dim', highlight=False)
+            said = entry.user_message
+            is_meant_for_people = int(entry.level) >= logging.INFO and not said.startswith(
+                '[pipes]'
+            )
+            if is_meant_for_people and entry.step_key == self._running:
+                self._console.print(f'         {said}', style='dim', highlight=False, markup=False)
             return
         step = event.step_key or ''
         if event.event_type == dg.DagsterEventType.STEP_START:
@@ -72,4 +76,6 @@ def _reason(data: Any) -> str:
     error = data.error
     while error.cause:
         error = error.cause
+    if error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
+        return 'interrupted'
     return str(error.message).strip()

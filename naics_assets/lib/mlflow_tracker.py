@@ -13,7 +13,9 @@ import dagster as dg
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-# MLflow's own names for what makes a run nested, and for its title.
+# MLflow's own names: what makes a run nested, its title, and which of its pages an experiment has.
+EXPERIMENT_KIND = 'mlflow.experimentKind'
+MODEL_TRAINING = 'custom_model_development'
 PARENT_RUN_ID = 'mlflow.parentRunId'
 RUN_NAME = 'mlflow.runName'
 DAGSTER_RUN_ID = 'dagster/run_id'
@@ -32,10 +34,12 @@ class JobRun:
 
     Attributes:
         run_id: the run's id, known before the job starts.
-        tracking_uri: where MLflow keeps it.
+        parent_id: the run of the whole Dagster run, above it.
+        tracking_uri: where MLflow keeps both.
     """
 
     run_id: str
+    parent_id: str
     tracking_uri: str
 
     @property
@@ -43,10 +47,12 @@ class JobRun:
         """The variables by which a job finds this run."""
         return {'MLFLOW_TRACKING_URI': self.tracking_uri, 'MLFLOW_RUN_ID': self.run_id}
 
-    def log_metrics(self, metrics: Mapping[str, float]) -> None:
+    def log_outcome(self, metrics: Mapping[str, float]) -> None:
+        """Log final figures here and on the parent, where whole runs of the graph are compared."""
         client = _client(self.tracking_uri)
-        for name, value in metrics.items():
-            client.log_metric(self.run_id, name, value)
+        for run_id in (self.run_id, self.parent_id):
+            for name, value in metrics.items():
+                client.log_metric(run_id, name, value)
 
     def log_files(self, folder: Path) -> None:
         """Attach every file of a folder to the run."""
@@ -91,10 +97,10 @@ class MlflowTracker(dg.ConfigurableResource):
         }
         name = f'{asset} · {context.partition_key}'
         run_id = client.create_run(experiment_id, run_name=name, tags=tags).info.run_id
-        context.log.info(f'MLflow run {run_id} in {self.tracking_uri}')
+        context.log.debug(f'MLflow run {run_id} in {self.tracking_uri}')
         status = 'FAILED'
         try:
-            yield JobRun(run_id, self.tracking_uri)
+            yield JobRun(run_id, parent_id, self.tracking_uri)
             status = 'FINISHED'
         finally:
             client.set_terminated(run_id, status)
@@ -105,7 +111,9 @@ class MlflowTracker(dg.ConfigurableResource):
         if found is not None:
             return str(found.experiment_id)
         location = Path(self.artifact_folder).absolute().as_uri() if self.artifact_folder else None
-        return client.create_experiment(self.experiment, artifact_location=location)
+        return client.create_experiment(
+            self.experiment, artifact_location=location, tags={EXPERIMENT_KIND: MODEL_TRAINING}
+        )
 
     def _parent_run(
         self, client: MlflowClient, experiment_id: str, context: dg.AssetExecutionContext

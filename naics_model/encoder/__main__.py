@@ -13,7 +13,8 @@ from pathlib import Path
 
 from naics_model.encoder.table import embedding_table
 from naics_model.encoder.tokens import TokenCache, content_digest
-from naics_model.errors import ConfigurationError, NaicsError
+from naics_model.errors import ConfigurationError
+from naics_model.jobs.command import run_command
 from naics_model.jobs.reporting import JobResult, Reporter, open_reporter
 from naics_model.storage.files import read_parquet, write_parquet
 
@@ -37,8 +38,12 @@ On a machine with a CUDA device it is used; two CPU cores need about a minute fo
 2022 with the packaged MiniLM."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the job; return its exit status, 1 when a person has something to mend."""
+def main(arguments: Sequence[str]) -> None:
+    """Read the command line and run the job.
+
+    Raises:
+        NaicsError: an input is missing, damaged, or does not belong to the others.
+    """
     parser = argparse.ArgumentParser(
         prog='python -m naics_model.encoder',
         description=_DESCRIPTION,
@@ -78,20 +83,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.batch_size < 1:
         parser.error('--batch-size must be at least 1')
-    try:
-        with open_reporter(options.result) as reporter:
-            embed(
-                options.model,
-                options.token_cache,
-                options.descriptions,
-                options.out,
-                reporter,
-                batch_size=options.batch_size,
-            )
-    except NaicsError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    with open_reporter(options.result) as reporter:
+        embed(
+            options.model,
+            options.token_cache,
+            options.descriptions,
+            options.out,
+            reporter,
+            batch_size=options.batch_size,
+        )
 
 
 def embed(
@@ -154,7 +154,7 @@ def embed(
                     for level in sorted(set(levels.tolist()))
                 },
             },
-            files={'text_embeddings': out},
+            files={'embeddings': out},
             details={
                 'backbone': embedder.backbone.name,
                 'backbone_digest': embedder.backbone.digest,
@@ -166,4 +166,4 @@ def embed(
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_command(main, sys.argv[1:]))

@@ -30,7 +30,7 @@ def index() -> dg.MaterializeResult:
 def good(context: dg.AssetExecutionContext, mlflow: MlflowTracker) -> None:
     with mlflow.job_run(context) as run:
         assert run.environment['MLFLOW_RUN_ID'] == run.run_id
-        run.log_metrics({'loss': 0.5})
+        run.log_outcome({'loss': 0.5})
 
 
 @dg.asset(partitions_def=EDITION, deps=[good])
@@ -59,7 +59,7 @@ def test_a_job_gets_a_nested_run_under_the_dagster_run(tracker: MlflowTracker) -
     assert job.data.tags['mlflow.parentRunId'] == parent.info.run_id
     assert job.data.tags['dagster/run_id'] == result.run_id
     assert job.data.tags['naics/input/index'] == 'abc'
-    assert job.data.metrics == {'loss': 0.5}
+    assert job.data.metrics == parent.data.metrics == {'loss': 0.5}
     assert {run.info.status for run in runs.values()} == {'FINISHED'}
 
 

@@ -1,5 +1,7 @@
 """The report: text and refined embeddings beside their baselines."""
 
+from pathlib import Path
+
 import dagster as dg
 
 from naics_assets.defs.training.stages import LAST_STAGE, STAGES
@@ -24,7 +26,7 @@ def evaluation_report(
     mlflow: MlflowTracker,
 ) -> dg.MaterializeResult:
     folder = paths.edition(context.partition_key)
-    arguments = ['--text-embeddings', folder.text_embeddings]
+    arguments: list[str | Path] = ['--text-embeddings', folder.text_embeddings]
     arguments += ['--refined-embeddings', folder.refined_embeddings]
     arguments += ['--descriptions', folder.descriptions, '--activities', folder.activities]
     arguments += ['--model', folder.stage(LAST_STAGE) / 'model']
@@ -35,9 +37,15 @@ def evaluation_report(
         result = jobs.run(
             context, 'naics_model.evaluation', arguments, folder.evaluation / 'result.json'
         )
-        run.log_metrics(result['metrics'])
+        run.log_outcome(result['metrics'])
         run.log_files(folder.evaluation)
     report = (folder.evaluation / 'evaluation_report.md').read_text(encoding='utf-8')
     return job_result(
-        result, 'report', {'mlflow_run': run.run_id, 'report': dg.MetadataValue.md(report)}
+        result,
+        'metrics',
+        {
+            'mlflow_run': run.run_id,
+            'report': dg.MetadataValue.md(report),
+            'report_page': dg.MetadataValue.path(folder.evaluation / 'evaluation_report.html'),
+        },
     )

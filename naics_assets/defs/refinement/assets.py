@@ -1,5 +1,7 @@
 """The refinement job and the embeddings it gives."""
 
+from pathlib import Path
+
 import dagster as dg
 
 from naics_assets.lib.asset import naics_asset, plain_errors
@@ -24,7 +26,7 @@ def refined_embeddings(
     mlflow: MlflowTracker,
 ) -> dg.MaterializeResult:
     folder = paths.edition(context.partition_key)
-    arguments = ['--config', jobs.profile, '--embeddings', folder.text_embeddings]
+    arguments: list[str | Path] = ['--config', jobs.profile, '--embeddings', folder.text_embeddings]
     arguments += ['--descriptions', folder.descriptions]
     arguments += ['--out', folder.refined_embeddings, '--run_dir', folder.refinement]
     with plain_errors(), mlflow.job_run(context) as run:

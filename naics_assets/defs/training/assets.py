@@ -1,5 +1,7 @@
 """The embeddings that the trained text model gives."""
 
+from pathlib import Path
+
 import dagster as dg
 
 from naics_assets.defs.training.stages import LAST_STAGE
@@ -22,7 +24,7 @@ def text_embeddings(
 ) -> dg.MaterializeResult:
     folder = paths.edition(context.partition_key)
     result_path = folder.text_embeddings.with_suffix('.json')
-    arguments = ['--model', folder.stage(LAST_STAGE) / 'model']
+    arguments: list[str | Path] = ['--model', folder.stage(LAST_STAGE) / 'model']
     arguments += ['--token-cache', folder.token_cache, '--descriptions', folder.descriptions]
     arguments += ['--out', folder.text_embeddings, '--result', result_path]
     with plain_errors():

@@ -1,5 +1,7 @@
 """Three stages in a chain, each a job that starts from the model of the one before."""
 
+from pathlib import Path
+
 import dagster as dg
 
 from naics_assets.lib.asset import naics_asset, plain_errors
@@ -42,7 +44,7 @@ def stage_asset(name: str, curriculum: str, previous: str | None) -> dg.AssetsDe
     ) -> dg.MaterializeResult:
         folder = paths.edition(context.partition_key)
         run_dir = folder.stage(name)
-        arguments = ['fit', '--config', jobs.profile, '--curriculum', curriculum]
+        arguments: list[str | Path] = ['fit', '--config', jobs.profile, '--curriculum', curriculum]
         arguments += ['--data.relation_index', folder.relation_index]
         arguments += ['--data.token_cache', folder.token_cache, '--run_dir', run_dir]
         if previous:

@@ -17,7 +17,7 @@ from naics_model.encoder.backbones import TINY
 from naics_model.encoder.embedder import NaicsEmbedder
 from naics_model.encoder.table import embedding_table, read_embeddings
 from naics_model.encoder.tokens import TokenCache
-from naics_model.errors import DataError
+from naics_model.errors import ConfigurationError, DataError
 from naics_model.storage.files import sha256_of, write_parquet
 
 
@@ -92,13 +92,13 @@ def command(model: Path, cache: Path, descriptions: Path, out: Path) -> list[str
 def test_the_job_writes_every_code_and_its_result(
     model: Path, cache_path: Path, descriptions: Path, tmp_path: Path
 ) -> None:
-    assert main(command(model, cache_path, descriptions, tmp_path)) == 0
+    main(command(model, cache_path, descriptions, tmp_path))
     embeddings = read_embeddings(tmp_path / 'text_embeddings.parquet')
     expected = NaicsEmbedder.from_pretrained(model).encode_codes(TokenCache.load(cache_path))
     np.testing.assert_array_equal(embeddings.tangent, expected.numpy())
 
     result = json.loads((tmp_path / 'result.json').read_text())
-    written = result['files']['text_embeddings']
+    written = result['files']['embeddings']
     assert written['sha256'] == sha256_of(tmp_path / 'text_embeddings.parquet')
     assert result['metrics']['codes'] == 6
     assert result['metrics']['dimension'] == 8
@@ -111,14 +111,11 @@ def test_the_job_refuses_a_cache_of_other_texts_in_one_sentence(
     cache_path: Path,
     descriptions: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     changed = tmp_path / 'descriptions.parquet'
     pl.read_parquet(descriptions).with_columns(pl.col('title') + '!').write_parquet(changed)
-    assert main(command(model, cache_path, changed, tmp_path)) == 1
-    message = capsys.readouterr().err
-    assert 'was not cut from the texts' in message
-    assert message.count('\n') == 1
+    with pytest.raises(ConfigurationError, match='was not cut from the texts'):
+        main(command(model, cache_path, changed, tmp_path))
     assert not (tmp_path / 'result.json').exists()
 
 

@@ -113,9 +113,9 @@ class NaicsEmbedder(nn.Module):
         width = self.channels.width
         self.fusion: MixtureOfExperts | LinearFusion
         if fusion == 'moe':
-            self.fusion = MixtureOfExperts(len(CHANNELS) * width, width, experts, top_k)
+            self.fusion = MixtureOfExperts(len(CHANNELS), width, experts, top_k)
         else:
-            self.fusion = LinearFusion(len(CHANNELS) * width, width)
+            self.fusion = LinearFusion(len(CHANNELS), width)
         self.projection = HyperbolicProjection(width, hyperbolic_dim, max_radius, curvature)
 
     def forward(self, tokens: Mapping[str, TokenTensors], count: int) -> EmbedderOutput:

@@ -1,5 +1,9 @@
 """Fusion of the four channel vectors into one: a mixture of experts, or one linear map.
 
+Both start as the mean of the channels, or close to it: a fusion that started at random would first
+throw away what the backbone knows (held-out hit@1 of the untrained model on the sample edition, three
+seeds: .43 to .50 from the mean; .09 at random, one seed).
+
 Only the map and its routing; the weight of the balance term is the training's.
 Source: Shazeer et al., Outrageously Large Neural Networks, ICLR 2017 (top-k gating); Fedus et al.,
 Switch Transformers, JMLR 2022 (balance).
@@ -20,51 +24,68 @@ class Fused(NamedTuple):
     gate_probabilities: Tensor | None
 
 
+# How much of an expert's usual output it gives at the start: little, but enough for the gate to
+# get a gradient from what the experts say.
+_FIRST_WORD = 0.1
+
+
 class MixtureOfExperts(nn.Module):
-    """Two-layer experts over the concatenated channels; a code uses its best `top_k`.
+    """The mean of the channels, corrected by two-layer experts over all of them; a code uses its
+    best `top_k`.
 
     All experts are computed and the unchosen ones weighted with 0: four small maps are below 1 % of
     the backbone's work, and no code is dropped or reordered.
 
     Args:
-        inputs: width of the concatenation.
-        outputs: width of the result, and of each expert's hidden layer.
+        channels: number of channel vectors, end to end in the input.
+        width: of each channel, of the result, and of each expert's hidden layer.
         experts, top_k: how many experts there are, and how many a code uses.
     """
 
-    def __init__(self, inputs: int, outputs: int, experts: int, top_k: int) -> None:
+    def __init__(self, channels: int, width: int, experts: int, top_k: int) -> None:
         super().__init__()
+        self.channels = channels
         self.top_k = top_k
+        inputs = channels * width
         self.gate = nn.Linear(inputs, experts)
         # Small, so that routing starts near uniform and no expert is starved before it has learned
         # anything.
         nn.init.normal_(self.gate.weight, std=0.02 / inputs**0.5)
         nn.init.zeros_(self.gate.bias)
-        self.experts = nn.ModuleList(
-            nn.Sequential(nn.Linear(inputs, outputs), nn.GELU(), nn.Linear(outputs, outputs))
-            for _ in range(experts)
-        )
+        self.experts = nn.ModuleList(_expert(inputs, width) for _ in range(experts))
 
     def forward(self, x: Tensor) -> Fused:
-        """Fuse (M, inputs) to (M, outputs)."""
+        """Fuse (M, channels * width) to (M, width)."""
         # Outside autocast: in bfloat16 two experts tie too often, and a tie flips the routing.
         with torch.autocast(device_type=x.device.type, enabled=False):
             logits = self.gate(x.float())
         best, chosen = logits.topk(self.top_k, dim=-1)
         weights = torch.zeros_like(logits).scatter(-1, chosen, best.softmax(dim=-1))
         each = torch.stack([expert(x) for expert in self.experts], dim=1)
-        return Fused((weights.unsqueeze(-1) * each).sum(dim=1), logits.softmax(dim=-1))
+        mean = x.unflatten(-1, (self.channels, -1)).mean(dim=-2)
+        return Fused(mean + (weights.unsqueeze(-1) * each).sum(dim=1), logits.softmax(dim=-1))
+
+
+def _expert(inputs: int, width: int) -> nn.Sequential:
+    last = nn.Linear(width, width)
+    with torch.no_grad():
+        last.weight.mul_(_FIRST_WORD)
+        last.bias.zero_()
+    return nn.Sequential(nn.Linear(inputs, width), nn.GELU(), last)
 
 
 class LinearFusion(nn.Module):
-    """One linear map of the concatenated channels, without a gate."""
+    """One linear map of the concatenated channels, without a gate; at first, their mean."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, channels: int, width: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(inputs, outputs)
+        self.linear = nn.Linear(channels * width, width)
+        with torch.no_grad():
+            self.linear.weight.copy_(torch.eye(width).repeat(1, channels) / channels)
+            self.linear.bias.zero_()
 
     def forward(self, x: Tensor) -> Fused:
-        """Fuse (M, inputs) to (M, outputs)."""
+        """Fuse (M, channels * width) to (M, width)."""
         return Fused(self.linear(x), None)
 
 

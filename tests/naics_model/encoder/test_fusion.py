@@ -12,7 +12,7 @@ from naics_model.geometry import lorentz
 
 def test_mixture_equals_a_loop_over_the_chosen_experts() -> None:
     torch.manual_seed(0)
-    mixture = MixtureOfExperts(inputs=12, outputs=5, experts=4, top_k=2)
+    mixture = MixtureOfExperts(channels=3, width=4, experts=4, top_k=2)
     torch.nn.init.normal_(mixture.gate.weight)
     x = torch.randn(9, 12)
     fused = mixture(x)
@@ -21,16 +21,16 @@ def test_mixture_equals_a_loop_over_the_chosen_experts() -> None:
         logits = mixture.gate(x[row])
         first, second = logits.argsort(descending=True)[:2].tolist()
         weight = torch.sigmoid(logits[first] - logits[second])
-        expected = weight * mixture.experts[first](x[row]) + (1 - weight) * mixture.experts[second](
-            x[row]
-        )
+        mean = (x[row, :4] + x[row, 4:8] + x[row, 8:]) / 3
+        said = [mixture.experts[chosen](x[row]) for chosen in (first, second)]
+        expected = mean + weight * said[0] + (1 - weight) * said[1]
         torch.testing.assert_close(fused.vectors[row], expected)
         torch.testing.assert_close(fused.gate_probabilities[row], logits.softmax(dim=0))
 
 
 def test_routing_starts_near_uniform_and_the_gate_learns() -> None:
     torch.manual_seed(1)
-    mixture = MixtureOfExperts(inputs=48, outputs=8, experts=4, top_k=2)
+    mixture = MixtureOfExperts(channels=4, width=12, experts=4, top_k=2)
     fused = mixture(torch.randn(200, 48))
     assert fused.gate_probabilities is not None
     assert (fused.gate_probabilities - 0.25).abs().max() < 0.05
@@ -49,9 +49,19 @@ def test_assignment_shares_count_every_choice() -> None:
     assert balance(probabilities, 2).item() == pytest.approx(1.0)
 
 
+def test_both_fusions_start_from_the_mean_of_the_channels() -> None:
+    torch.manual_seed(3)
+    channels = torch.randn(50, 4, 16)
+    mean = channels.mean(dim=1)
+    flat = channels.flatten(start_dim=1)
+    torch.testing.assert_close(LinearFusion(4, 16)(flat).vectors, mean)
+    corrected = MixtureOfExperts(4, 16, experts=4, top_k=2)(flat).vectors
+    assert (corrected - mean).norm() < 0.2 * mean.norm()
+
+
 def test_linear_fusion_has_no_gate() -> None:
-    fused = LinearFusion(8, 3)(torch.randn(5, 8))
-    assert fused.vectors.shape == (5, 3)
+    fused = LinearFusion(2, 4)(torch.randn(5, 8))
+    assert fused.vectors.shape == (5, 4)
     assert fused.gate_probabilities is None
 
 

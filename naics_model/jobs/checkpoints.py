@@ -1,0 +1,106 @@
+"""Checkpoints of trainable weights, and going on from one.
+
+Writing them is Lightning's work (`lightning.make_trainer` says when and where); exported models are
+the encoder's.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from naics_model.errors import ConfigurationError, DataError
+from naics_model.jobs.reporting import Reporter, is_rank_zero
+
+
+def resume_path(ckpt_path: str | None, run_dir: Path, reporter: Reporter) -> Path | None:
+    """Return the checkpoint to go on from, or None for a fresh start.
+
+    Args:
+        ckpt_path: a file; or `last`, which goes on from `run_dir/checkpoints/last.ckpt` if there is
+            one, so that a launcher can give it on every try.
+        run_dir: the job's folder. On a fresh start its old checkpoints are removed: they belong to
+            another fit.
+        reporter: is told which of the two it is.
+
+    Raises:
+        DataError: a file was named that is not there.
+    """
+    folder = run_dir / 'checkpoints'
+    if ckpt_path == 'last' and (folder / 'last.ckpt').is_file():
+        reporter.log(f'going on from {folder / "last.ckpt"}')
+        return folder / 'last.ckpt'
+    if ckpt_path not in (None, 'last'):
+        if not Path(ckpt_path).is_file():
+            raise DataError(f'--ckpt_path {ckpt_path} does not exist: give a file, or `last`.')
+        return Path(ckpt_path)
+    if ckpt_path == 'last':
+        reporter.log('no checkpoint to go on from: starting afresh')
+    if is_rank_zero():
+        for old in folder.glob('*.ckpt'):
+            old.unlink()
+    return None
+
+
+class TrainableCheckpoint(LightningModule):
+    """A module whose checkpoints hold trainable weights only.
+
+    Frozen ones are found again by their name and digest.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Frozen weights are never in the checkpoint; `on_load_checkpoint` is strict about the rest.
+        self.strict_loading = False
+
+    def trainable_names(self) -> set[str]:
+        """Return the names of all parameters that training changes."""
+        return {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Drop what training does not change."""
+        trainable = self.trainable_names()
+        checkpoint['state_dict'] = {
+            name: value for name, value in checkpoint['state_dict'].items() if name in trainable
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Check that nothing trainable is missing: lenient loading would leave it at its start
+        value unnoticed.
+
+        Raises:
+            ConfigurationError: the checkpoint belongs to other settings.
+        """
+        expected, found = self.trainable_names(), set(checkpoint['state_dict'])
+        if expected != found:
+            odd = sorted(expected ^ found)
+            raise ConfigurationError(
+                f'The checkpoint was written by a model with other settings: {len(odd)} weights do '
+                f'not match, such as {odd[0]}; give the settings it was trained with.'
+            )
+
+    def load_trainable(self, path: Path) -> None:
+        """Load the weights of a checkpoint into this module."""
+        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+        self.on_load_checkpoint(checkpoint)
+        self.load_state_dict(checkpoint['state_dict'], strict=False)
+
+
+def best_checkpoint(trainer: Trainer) -> tuple[Path, float]:
+    """Return the best checkpoint of a finished fit and its `val/loss`.
+
+    Raises:
+        ConfigurationError: the settings made the fit end before an epoch did.
+    """
+    callback = trainer.checkpoint_callback
+    if not isinstance(callback, ModelCheckpoint) or not callback.best_model_path:
+        raise ConfigurationError(
+            'The fit ended without a checkpoint: let it run at least one epoch with validation '
+            '(--trainer.max_epochs, --trainer.limit_val_batches).'
+        )
+    assert callback.best_model_score is not None
+    return Path(callback.best_model_path), float(callback.best_model_score)

@@ -1,0 +1,106 @@
+"""The command line of a job: profiles by name, settings that are typed, mistakes told in one
+sentence.
+
+What belongs here: what the training and the refinement command share before a model exists. No
+torch: the settings of the trainer and of the model are added to the parser by the jobs themselves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+
+from naics_model.errors import ConfigurationError, DataError, NaicsError
+
+_CONFIG_OPTIONS = ('--config', '-c')
+
+
+def profile_path(name: str, folder: Path) -> Path:
+    """Return the settings file that a name or a path stands for.
+
+    Args:
+        name: a path to a YAML file, or the name of a profile in `folder` without its ending.
+        folder: where the job's own profiles are.
+
+    Raises:
+        ConfigurationError: neither a file nor a profile has this name.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    packaged = folder / f'{name}.yaml'
+    if packaged.is_file():
+        return packaged
+    known = ', '.join(sorted(path.stem for path in folder.glob('*.yaml')))
+    raise ConfigurationError(
+        f'--config {name} is neither a file nor a profile: the profiles are {known}.'
+    )
+
+
+def resolve_profiles(arguments: Sequence[str], folder: Path) -> list[str]:
+    """Return the arguments with each `--config` replaced by its file's path and moved to the front.
+
+    They move to the front because a later value replaces an earlier one: what a person types beside
+    `--config` is meant to win over the file, wherever it stands.
+    """
+    configs: list[str] = []
+    others: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        option, equals, value = argument.partition('=')
+        if option not in _CONFIG_OPTIONS:
+            others.append(argument)
+            continue
+        if not equals:
+            value = next(rest, '')
+        configs += ['--config', str(profile_path(value, folder))]
+    return configs + others
+
+
+def parse(parser: ArgumentParser, arguments: Sequence[str], profiles: Path) -> Namespace:
+    """Parse a job's arguments.
+
+    Args:
+        parser: made with `exit_on_error=False`.
+        arguments: the command line without the program's name.
+        profiles: the folder of the job's packaged profiles.
+
+    Raises:
+        ConfigurationError: an option is unknown, missing, or of the wrong type.
+        SystemExit: with 0, after `--help` or `--print_config`.
+    """
+    try:
+        return parser.parse_args(resolve_profiles(arguments, profiles))
+    except argparse.ArgumentError as error:
+        problem = ' '.join(str(error).split()).rstrip('.')
+        raise ConfigurationError(
+            f'The settings are not valid: {problem} (--help lists every option).'
+        ) from None
+
+
+def require_file(path: Path, setting: str) -> None:
+    """Check that a file which a setting names is there.
+
+    Raises:
+        DataError: it is not.
+    """
+    if not path.is_file():
+        raise DataError(f'{setting} {path} does not exist: run the step that writes it first.')
+
+
+def run_command(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int:
+    """Run a job's command and return its exit code: 1, with one sentence, for what a person can
+    mend.
+
+    Any other exception keeps its traceback: it is a mistake in the program, not in what was asked
+        of it.
+    """
+    try:
+        command(arguments)
+    except NaicsError as error:
+        print(f'Error: {error}', file=sys.stderr)
+        return 1
+    return 0

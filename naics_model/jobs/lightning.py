@@ -1,0 +1,249 @@
+"""What the Lightning jobs share: their trainer, its logger, and the reports of each epoch.
+
+Models, losses and data are in their own rooms; checkpoints and the optimiser in the modules beside
+this one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from dagster_pipes import DAGSTER_PIPES_CONTEXT_ENV_VAR
+from jsonargparse import ArgumentParser
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import CSVLogger, Logger, MLFlowLogger
+
+from naics_model.errors import ConfigurationError, NaicsError
+from naics_model.jobs.reporting import Reporter, is_rank_zero
+
+# What the job decides itself: where files go, which logger, how many nodes (torchrun says), no
+# trial modes that
+# would leave no checkpoint behind.
+_DECIDED_BY_THE_JOB = {
+    'barebones',
+    'default_root_dir',
+    'enable_checkpointing',
+    'enable_model_summary',
+    'fast_dev_run',
+    'limit_predict_batches',
+    'limit_test_batches',
+    'logger',
+    'model_registry',
+    'num_nodes',
+    'num_sanity_val_steps',
+    'use_distributed_sampler',
+}
+
+# Said by Lightning to everyone, and answered here.
+_EXPECTED_WARNINGS = (
+    # Composing a step takes milliseconds beside encoding it: worker processes would cost more.
+    '.*does not have many workers.*',
+    # An epoch has the same number of steps on every rank, whatever those hold.
+    '.*`IterableDataset` has `__len__` defined.*',
+    # On resume it is meant not to be.
+    '.*Checkpoint directory .* exists and is not empty.*',
+    # Between Lightning and torch; nothing of ours.
+    '.*treespec, LeafSpec.*',
+)
+
+
+def add_trainer_options(parser: ArgumentParser) -> None:
+    """Add Lightning's trainer settings under `--trainer`, except those the job decides."""
+    parser.add_class_arguments(
+        Trainer, 'trainer', instantiate=False, fail_untyped=False, skip=_DECIDED_BY_THE_JOB
+    )
+
+
+class LauncherOwnedRun(MLFlowLogger):
+    """An MLflow logger for a run that the launcher made and will close.
+
+    Lightning's own marks the run as finished when the fit ends, before the job has exported
+    anything, and as finished even if a later step of the job fails.
+    """
+
+    def finalize(self, status: str = 'success') -> None:
+        """Leave the run as it is: its status is the launcher's to set."""
+
+
+def flat(settings: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
+    """Return nested settings as one level, with dotted names as on the command line."""
+    result: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            result.update(flat(value, f'{prefix}{name}.'))
+        else:
+            result[prefix + name] = value
+    return result
+
+
+def choose_logger(run_dir: Path, settings: Mapping[str, Any]) -> Logger | bool:
+    """Return the logger: the launcher's MLflow run if the environment names one, CSV files in
+    `run_dir` otherwise.
+
+    Args:
+        run_dir: the job's folder.
+        settings: flat settings, written as the run's parameters. MLflow keeps a parameter's first
+            value for good, so on resume those already there are left alone.
+    """
+    tracking_uri = os.environ.get('MLFLOW_TRACKING_URI')
+    run_id = os.environ.get('MLFLOW_RUN_ID')
+    if not (tracking_uri and run_id):
+        return CSVLogger(save_dir=run_dir, name='metrics')
+    if not is_rank_zero():
+        return False  # one voice per job, and one connection to the tracking server
+    logger = LauncherOwnedRun(tracking_uri=tracking_uri, run_id=run_id, log_model=False)
+    known = logger.experiment.get_run(run_id).data.params
+    logger.log_hyperparams({name: v for name, v in settings.items() if name not in known})
+    return logger
+
+
+def check_placement(settings: Mapping[str, Any]) -> None:
+    """Refuse devices that this process can not have, before anything is loaded for them.
+
+    Args:
+        settings: the parsed `trainer` group.
+
+    Raises:
+        ConfigurationError: the accelerator is not on this machine, or several devices are asked
+            for without torchrun.
+    """
+    accelerator, devices = settings['accelerator'], settings['devices']
+    if accelerator in ('gpu', 'cuda') and not torch.cuda.is_available():
+        raise ConfigurationError(
+            f'--trainer.accelerator is {accelerator}, but this machine offers no GPU: choose the '
+            'profile cpu or smoke.'
+        )
+    if 'LOCAL_WORLD_SIZE' not in os.environ and devices not in ('auto', 1, '1'):
+        raise ConfigurationError(
+            f'--trainer.devices {devices} needs one process per device: start the job with '
+            '`python -m torch.distributed.run --standalone --nproc-per-node N -m ...` instead.'
+        )
+
+
+def _placement() -> dict[str, Any]:
+    """Return the trainer's devices: as torchrun started us, or one."""
+    if 'LOCAL_WORLD_SIZE' not in os.environ:
+        return {'devices': 1}
+    local, world = int(os.environ['LOCAL_WORLD_SIZE']), int(os.environ['WORLD_SIZE'])
+    placement: dict[str, Any] = {'devices': local, 'num_nodes': world // local}
+    if world > 1:
+        # A step may leave parameters without a gradient: a channel that no code of the batch has,
+        # an expert that no code chose. Plain DDP would wait for them for ever.
+        placement['strategy'] = 'ddp_find_unused_parameters_true'
+    return placement
+
+
+def make_trainer(
+    settings: Mapping[str, Any],
+    *,
+    run_dir: Path,
+    logger: Logger | bool,
+    keep_best: int,
+    callbacks: Sequence[Callback],
+) -> Trainer:
+    """Return the trainer of a job.
+
+    Args:
+        settings: the parsed `trainer` group.
+        run_dir: the job's folder; checkpoints go to `run_dir/checkpoints`.
+        logger: see `choose_logger`.
+        keep_best: how many of the best checkpoints by `val/loss` to keep, beside `last.ckpt`.
+        callbacks: the job's own, added to those of the settings.
+    """
+    logging.getLogger('pytorch_lightning').setLevel(logging.WARNING)
+    for expected in _EXPECTED_WARNINGS:
+        warnings.filterwarnings('ignore', message=expected)
+    checkpoints = ModelCheckpoint(
+        # MLflow's run id exists on rank 0 only; without an explicit folder each rank would choose
+        # its own.
+        dirpath=run_dir / 'checkpoints',
+        filename='epoch={epoch}-val_loss={val/loss:.4f}',
+        auto_insert_metric_name=False,
+        monitor='val/loss',
+        save_top_k=keep_best,
+        save_last=True,
+        # After the epoch is closed, so that a resumed fit starts with the next one.
+        save_on_train_epoch_end=True,
+    )
+    values = {**settings, **_placement()}
+    values['callbacks'] = [*_as_list(values.get('callbacks')), *callbacks, checkpoints]
+    if values['enable_progress_bar'] is None:
+        values['enable_progress_bar'] = watched_in_terminal()
+    return Trainer(
+        **values,
+        logger=logger,
+        default_root_dir=run_dir,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def watched_in_terminal() -> bool:
+    """Return whether a person sees a terminal: then a bar moves; otherwise lines are written."""
+    return sys.stderr.isatty() and DAGSTER_PIPES_CONTEXT_ENV_VAR not in os.environ
+
+
+class EpochReport(Callback):
+    """Reports each epoch while the job runs, a line every few steps, and keeps the history across a
+    resume.
+    """
+
+    def __init__(self, reporter: Reporter, *, lines: bool) -> None:
+        """Args:
+        reporter: the job's voice.
+        lines: whether to write a line every `log_every_n_steps` steps (where no bar is shown).
+        """
+        self._reporter = reporter
+        self._lines = lines
+        self.history: list[dict[str, float]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        return {'history': self.history}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.history = list(state_dict['history'])
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        step = trainer.global_step
+        if self._lines and step % trainer.log_every_n_steps == 0:
+            loss = outputs['loss'].item()
+            self._reporter.log(f'step {step}/{trainer.estimated_stepping_batches}: loss {loss:.4f}')
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        figures = {
+            name: float(value)
+            for name, value in sorted(trainer.callback_metrics.items())
+            if name.startswith(('train/', 'val/'))
+        }
+        self.history.append(figures)
+        self._reporter.epoch(trainer.current_epoch, figures)
+
+
+def require_finite(loss: torch.Tensor, step: int) -> None:
+    """Stop the job at a loss that is not a number, before it reaches the weights.
+
+    Raises:
+        NaicsError: the loss is NaN or infinite.
+    """
+    if not torch.isfinite(loss):
+        raise NaicsError(
+            f'The loss became {loss.item()} at step {step}: lower --model.learning_rate, or look '
+            'for a damaged input file; checkpoints/last.ckpt has the last finished epoch.'
+        )

@@ -1,0 +1,121 @@
+"""Progress out of a job while it runs, and `result.json` at its end.
+
+`result.json` is the contract: whoever launched the job reads it. The live channel (Dagster Pipes
+when the launcher offers it, the console otherwise) only lets people watch.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dagster_pipes import DAGSTER_PIPES_CONTEXT_ENV_VAR, PipesContext, open_dagster_pipes
+
+from naics_model.storage.files import sha256_of, write_json
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What a job produced.
+
+    Attributes:
+        metrics: final figures by name.
+        files: the files it wrote, by what they are.
+        details: anything else worth keeping; must be JSON.
+    """
+
+    metrics: Mapping[str, float]
+    files: Mapping[str, Path]
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+def is_rank_zero() -> bool:
+    """Return whether this process speaks for the job. torchrun's children all inherit the
+    launcher's channel, and if each of them reported, the launching step would fail after training;
+    so only rank 0 does.
+    """
+    return os.environ.get('RANK', '0') == '0'
+
+
+class Reporter:
+    """The voice of a job. Made by `open_reporter`; silent on every rank but 0."""
+
+    def __init__(self, result_path: Path, pipes: PipesContext | None) -> None:
+        self._result_path = result_path
+        self._pipes = pipes
+        self._started = time.monotonic()
+
+    def log(self, message: str) -> None:
+        """Say one line to the person who watches."""
+        if not is_rank_zero():
+            return
+        if self._pipes is not None:
+            self._pipes.log.info(message)
+        else:
+            print(message, file=sys.stderr, flush=True)
+
+    def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Report the figures of one epoch while the job goes on."""
+        if not is_rank_zero():
+            return
+        if self._pipes is not None:
+            self._pipes.report_custom_message(
+                {
+                    'kind': 'epoch',
+                    'epoch': epoch,
+                    'metrics': {k: float(v) for k, v in metrics.items()},
+                }
+            )
+        figures = '  '.join(f'{name} {value:.4f}' for name, value in metrics.items())
+        self.log(f'epoch {epoch + 1}: {figures}')
+
+    def finish(self, result: JobResult) -> None:
+        """Write `result.json` atomically: metrics, files with sha256 and bytes, details, seconds,
+        peak memory.
+        """
+        if not is_rank_zero():
+            return
+        write_json(
+            {
+                'metrics': {name: float(value) for name, value in result.metrics.items()},
+                'files': {
+                    name: {
+                        'path': str(path),
+                        'sha256': sha256_of(path),
+                        'bytes': path.stat().st_size,
+                    }
+                    for name, path in result.files.items()
+                },
+                'details': dict(result.details),
+                'seconds': round(time.monotonic() - self._started, 2),
+                # Linux counts ru_maxrss in kibibytes, macOS in bytes.
+                'peak_memory_bytes': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+                * (1 if sys.platform == 'darwin' else 1024),
+            },
+            self._result_path,
+        )
+
+
+@contextmanager
+def open_reporter(result_path: Path) -> Iterator[Reporter]:
+    """Yield the job's reporter: over Dagster Pipes when launched by the asset graph, to the console
+    otherwise.
+
+    Args:
+        result_path: where `finish` writes `result.json`. An older one is removed first, so that a
+            crashed job can not be taken for a finished one.
+    """
+    if is_rank_zero():
+        result_path.unlink(missing_ok=True)
+    if is_rank_zero() and DAGSTER_PIPES_CONTEXT_ENV_VAR in os.environ:
+        with open_dagster_pipes() as pipes:
+            yield Reporter(result_path, pipes)
+    else:
+        yield Reporter(result_path, None)

@@ -1,0 +1,58 @@
+"""Ends a job whose launcher is gone, so that no rank trains on for nobody.
+
+A launcher that wants this puts its own process id into the environment. The kernel's parent-death
+signal would not do: torchrun stands between the launcher and the ranks, and survives the launcher.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import psutil
+
+from naics_model.jobs.reporting import is_rank_zero
+
+LAUNCHER_PID = 'NAICS_LAUNCHER_PID'
+"""The environment variable that names the process to watch. The launcher must start the job in a
+session of its own: the watchdog ends the whole process group (torchrun and every rank).
+"""
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    # is_running compares creation times too, so that a recycled process id is not taken for the
+    # launcher.
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _end_group() -> None:
+    os.killpg(os.getpgrp(), signal.SIGTERM)
+
+
+def watch_launcher(interval: float = 2.0) -> None:
+    """Start the watch, in rank 0 only and only where the launcher asked for it
+    (`NAICS_LAUNCHER_PID`).
+
+    Args:
+        interval: seconds between two looks.
+    """
+    pid = os.environ.get(LAUNCHER_PID)
+    if pid is None or not is_rank_zero():
+        return
+    try:
+        launcher = psutil.Process(int(pid))
+    except psutil.NoSuchProcess:
+        _end_group()
+        return
+
+    def watch() -> None:
+        while _is_alive(launcher):
+            time.sleep(interval)
+        _end_group()
+
+    threading.Thread(target=watch, name='watch-launcher', daemon=True).start()

@@ -1,0 +1,158 @@
+"""The refinement command: text embeddings in, refined embeddings out.
+
+python -m naics_model.refinement --config smoke|cpu|gpu|PATH --embeddings F --descriptions F --out F
+--run_dir DIR
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from jsonargparse import ArgumentParser, Namespace
+from scipy.stats import spearmanr
+from torch.utils.data import DataLoader
+
+from naics_model.encoder.table import embedding_table, read_embeddings
+from naics_model.errors import DataError
+from naics_model.jobs.checkpoints import best_checkpoint, resume_path
+from naics_model.jobs.command import parse, require_file
+from naics_model.jobs.lightning import (
+    EpochReport,
+    add_trainer_options,
+    check_placement,
+    choose_logger,
+    flat,
+    make_trainer,
+    watched_in_terminal,
+)
+from naics_model.jobs.reporting import JobResult, Reporter, open_reporter
+from naics_model.jobs.watchdog import watch_launcher
+from naics_model.refinement.module import RefinementModule, RefinementSettings
+from naics_model.storage.files import read_parquet, write_parquet
+from naics_model.taxonomy.tree import Taxonomy
+
+PROFILES = Path(__file__).parent / 'profiles'
+
+
+def build_parser() -> ArgumentParser:
+    """Return the parser; every setting of the YAML profiles is an option of the same name."""
+    parser = ArgumentParser(
+        prog='python -m naics_model.refinement',
+        description='Refine the text embeddings of all codes by the tree.',
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        '--config', action='config', help='A profile (smoke, cpu, gpu) or a YAML file.'
+    )
+    parser.add_argument(
+        '--embeddings', type=Path, required=True, help='text_embeddings.parquet: where to start.'
+    )
+    parser.add_argument(
+        '--descriptions', type=Path, required=True, help='descriptions.parquet of the edition.'
+    )
+    parser.add_argument(
+        '--out', type=Path, required=True, help='Where refined_embeddings.parquet goes.'
+    )
+    parser.add_argument(
+        '--run_dir', type=Path, required=True, help='Folder of checkpoints and result.json.'
+    )
+    parser.add_argument('--seed', type=int, default=0, help='Of everything random.')
+    parser.add_argument('--steps_per_epoch', type=int, default=50, help='Optimiser steps.')
+    parser.add_argument(
+        '--keep_best', type=int, default=1, help='How many of the best checkpoints to keep.'
+    )
+    parser.add_argument(
+        '--ckpt_path',
+        type=str | None,
+        default=None,
+        help='A checkpoint to go on from; `last` is the latest in --run_dir, if any.',
+    )
+    parser.add_class_arguments(RefinementSettings, 'model')
+    add_trainer_options(parser)
+    return parser
+
+
+def refine(arguments: Sequence[str]) -> None:
+    """Parse the command line and run the job.
+
+    Raises:
+        NaicsError: a setting or an input is not usable.
+    """
+    parser = build_parser()
+    config = parse(parser, arguments, PROFILES)
+    with open_reporter(config.run_dir / 'result.json') as reporter:
+        watch_launcher()
+        reporter.finish(_run(parser, config, reporter))
+
+
+def _run(parser: ArgumentParser, config: Namespace, reporter: Reporter) -> JobResult:
+    check_placement(config.trainer)
+    require_file(config.embeddings, '--embeddings')
+    require_file(config.descriptions, '--descriptions')
+    before = read_embeddings(config.embeddings)
+    descriptions = read_parquet(config.descriptions)
+    if before.codes != tuple(descriptions['code']):
+        raise DataError(
+            f'{config.embeddings} and {config.descriptions} do not hold the same codes in the same '
+            'order: embed the descriptions of this edition again.'
+        )
+    ready = parser.instantiate(config)
+    settings: RefinementSettings = ready.model
+    module = RefinementModule(
+        torch.from_numpy(np.array(before.tangent)),
+        Taxonomy.from_codes(before.codes),
+        curvature=before.curvature,
+        settings=settings,
+        seed=config.seed,
+    )
+    report = EpochReport(reporter, lines=not watched_in_terminal())
+    trainer = make_trainer(
+        ready.trainer,
+        run_dir=config.run_dir,
+        logger=choose_logger(config.run_dir, flat({'model': asdict(settings)})),
+        keep_best=config.keep_best,
+        callbacks=[report],
+    )
+    # A step draws its codes itself: the loaders only count.
+    steps: DataLoader[int] = DataLoader(range(config.steps_per_epoch), batch_size=None)  # type: ignore[arg-type]
+    once: DataLoader[int] = DataLoader(range(1), batch_size=None)  # type: ignore[arg-type]
+    checkpoint = resume_path(config.ckpt_path, config.run_dir, reporter)
+    trainer.fit(module, steps, once, ckpt_path=checkpoint)
+
+    best, best_loss = best_checkpoint(trainer)
+    module.load_trainable(best)
+    with torch.no_grad():
+        refined = module.cpu().eval()()
+    if trainer.is_global_zero:
+        write_parquet(embedding_table(descriptions, refined, before.curvature), config.out)
+    return JobResult(
+        metrics={
+            'best_val_loss': best_loss,
+            **{name.replace('/', '_'): value for name, value in report.history[-1].items()},
+            'spearman_before': tree_correlation(module, module.network.text),
+            'spearman_after': tree_correlation(module, refined),
+        },
+        files={'checkpoint': best, 'embeddings': config.out},
+        details={
+            'codes': len(before.codes),
+            'steps': trainer.global_step,
+            'history': report.history,
+            'settings': asdict(settings),
+            'seed': config.seed,
+            'resumed': checkpoint is not None,
+        },
+    )
+
+
+def tree_correlation(module: RefinementModule, tangent: torch.Tensor) -> float:
+    """Return Spearman's correlation of embedding distance and tree distance over all pairs of
+    codes.
+
+    A cheap figure to see what refinement did; the evaluation room measures the rest.
+    """
+    upper = np.triu_indices(len(tangent), k=1)
+    distances = module.distances(tangent).detach().numpy()[upper]
+    return float(spearmanr(distances, module.tree.numpy()[upper]).statistic)

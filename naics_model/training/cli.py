@@ -1,0 +1,205 @@
+"""The training command: one curriculum stage, from settings to an exported model.
+
+python -m naics_model.training fit --config smoke|cpu|gpu|PATH --curriculum 02_stage_medium
+    --data.relation_index F --data.token_cache F --run_dir DIR [--model.init_from DIR]
+    [--model.lora_r 16 ...]
+
+The parser is LightningCLI's own (jsonargparse); its class is not used because it parses, builds the
+model and runs in one constructor, and here the inputs are checked, and the launcher's channel is
+opened, before a backbone is loaded.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+from pytorch_lightning import seed_everything
+
+from naics_model.curriculum.stage import Stage, load_stage
+from naics_model.encoder.backbones import resolve_backbone
+from naics_model.encoder.tokens import TokenCache
+from naics_model.errors import ConfigurationError, DataError
+from naics_model.jobs.checkpoints import best_checkpoint, resume_path
+from naics_model.jobs.command import parse, require_file
+from naics_model.jobs.lightning import (
+    EpochReport,
+    add_trainer_options,
+    check_placement,
+    choose_logger,
+    flat,
+    make_trainer,
+    watched_in_terminal,
+)
+from naics_model.jobs.reporting import JobResult, Reporter, open_reporter
+from naics_model.jobs.watchdog import watch_launcher
+from naics_model.training.callbacks import CurriculumWatch
+from naics_model.training.data import DataSettings, TripletDataModule
+from naics_model.training.module import TripletModule
+from naics_model.triplets.relation_index import RelationIndex
+
+PROFILES = Path(__file__).parent / 'profiles'
+
+
+def build_parser() -> ArgumentParser:
+    """Return the parser; every setting of the YAML profiles is an option of the same name."""
+    parser = ArgumentParser(
+        prog='python -m naics_model.training fit',
+        description='Train the text encoder on one curriculum stage and export it.',
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        '--config', action='config', help='A profile (smoke, cpu, gpu) or a YAML file.'
+    )
+    parser.add_argument(
+        '--curriculum', type=str, required=True, help='A built-in stage by name, or a YAML file.'
+    )
+    parser.add_argument(
+        '--run_dir',
+        type=Path,
+        required=True,
+        help='Folder of checkpoints, the exported model and result.json.',
+    )
+    parser.add_argument('--seed', type=int, default=0, help='Of everything random.')
+    parser.add_argument(
+        '--keep_best', type=int, default=1, help='How many of the best checkpoints to keep.'
+    )
+    parser.add_argument(
+        '--ckpt_path',
+        type=str | None,
+        default=None,
+        help='A checkpoint to go on from; `last` is the latest in --run_dir, if any.',
+    )
+    parser.add_class_arguments(DataSettings, 'data')
+    parser.add_class_arguments(TripletModule, 'model')
+    parser.link_arguments('seed', 'model.seed')
+    add_trainer_options(parser)
+    return parser
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run `fit` with the rest of the command line.
+
+    Raises:
+        NaicsError: a setting or an input is not usable.
+    """
+    if arguments and arguments[0] == 'fit':
+        fit(arguments[1:])
+    elif set(arguments) & {'-h', '--help'}:
+        build_parser().parse_args(['--help'])
+    else:
+        raise ConfigurationError(
+            'Say what to do: `python -m naics_model.training fit --help` lists the settings.'
+        )
+
+
+def fit(arguments: Sequence[str]) -> None:
+    """Train one stage.
+
+    Raises:
+        NaicsError: a setting or an input is not usable.
+    """
+    parser = build_parser()
+    config = parse(parser, arguments, PROFILES)
+    with open_reporter(config.run_dir / 'result.json') as reporter:
+        watch_launcher()
+        check_placement(config.trainer)
+        stage = load_stage(config.curriculum)
+        data = prepare_data(config, stage)
+        seed_everything(config.seed, verbose=False)
+        settings = settings_of(config, stage)
+        reporter.finish(_run(parser.instantiate(config), data, settings, reporter))
+
+
+def prepare_data(config: Namespace, stage: Stage) -> TripletDataModule:
+    """Read what a fit needs and refuse what can not work, before a backbone is loaded.
+
+    Raises:
+        NaicsError: a file is missing, the stage leaves nothing to draw, or index, cache and model
+            do not belong together.
+    """
+    require_file(config.data.relation_index, '--data.relation_index')
+    require_file(config.data.token_cache, '--data.token_cache')
+    if config.model.init_from is not None:
+        require_file(config.model.init_from / 'config.json', '--model.init_from')
+    index = RelationIndex.load(config.data.relation_index)
+    cache = TokenCache.load(config.data.token_cache)
+    if len(cache) != len(index):
+        raise DataError(
+            f'{config.data.token_cache} has {len(cache):,} codes, but {config.data.relation_index} '
+            f'has {len(index):,}: they are of different editions.'
+        )
+    cache.check_backbone(resolve_backbone(config.model.backbone))
+    return TripletDataModule(
+        index,
+        cache,
+        stage,
+        DataSettings(**config.data.as_dict()),
+        seed=config.seed,
+        rank=int(os.environ.get('RANK', '0')),
+        world_size=int(os.environ.get('WORLD_SIZE', '1')),
+    )
+
+
+def _run(
+    ready: Namespace, data: TripletDataModule, settings: dict[str, Any], reporter: Reporter
+) -> JobResult:
+    """Fit, load the best weights, export them."""
+    module: TripletModule = ready.model
+    report = EpochReport(reporter, lines=not watched_in_terminal())
+    sampler = data.sampler
+    watch = CurriculumWatch(len(sampler.index), sampler.requested_mix, reporter)
+    trainer = make_trainer(
+        ready.trainer,
+        run_dir=ready.run_dir,
+        logger=choose_logger(ready.run_dir, flat(settings)),
+        keep_best=ready.keep_best,
+        callbacks=[watch, report],
+    )
+    checkpoint = resume_path(ready.ckpt_path, ready.run_dir, reporter)
+    trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
+
+    best, best_loss = best_checkpoint(trainer)
+    module.load_trainable(best)
+    exported = ready.run_dir / 'model'
+    if trainer.is_global_zero:
+        module.embedder.cpu().save_pretrained(exported)
+    return JobResult(
+        metrics={
+            'best_val_loss': best_loss,
+            **{name.replace('/', '_'): value for name, value in report.history[-1].items()},
+        },
+        files={'checkpoint': best, 'model': exported / 'model.safetensors'},
+        details={
+            'curriculum_mix': {
+                'requested': {str(k): v for k, v in sampler.requested_mix.items()},
+                'expected': {str(k): v for k, v in sampler.expected_mix.items()},
+                'effective': watch.history[-1],
+                'by_epoch': watch.history,
+            },
+            'history': report.history,
+            'steps': trainer.global_step,
+            'negatives': watch.negatives,
+            'codes_encoded': watch.codes_encoded,
+            'distinct_codes_encoded': watch.distinct_codes,
+            'processes': trainer.world_size,
+            'resumed': checkpoint is not None,
+            'settings': settings,
+        },
+    )
+
+
+def settings_of(config: Namespace, stage: Stage) -> dict[str, Any]:
+    """Return what the fit was asked to do, as JSON values, the stage in full."""
+    asked = {
+        'curriculum': stage.model_dump(),
+        'seed': config.seed,
+        'data': config.data.as_dict(),
+        'model': config.model.as_dict(),
+        'trainer': {k: v for k, v in config.trainer.as_dict().items() if v is not None},
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(asked, default=str))
+    return plain

@@ -1,0 +1,192 @@
+"""Steps of training: which codes are compared, and their tokens, as tensors.
+
+What is drawn is the sampler's affair (`curriculum`); here it becomes batches, per epoch and per
+rank.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pytorch_lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from naics_model.curriculum.pool import PooledBatch, compose
+from naics_model.curriculum.sampler import TripletSampler
+from naics_model.curriculum.stage import Stage
+from naics_model.encoder.channels import TokenTensors, token_tensors
+from naics_model.encoder.tokens import CHANNELS, TokenCache
+from naics_model.jobs.seeds import derived_seed
+from naics_model.taxonomy.distances import tree_distances
+from naics_model.taxonomy.tree import Taxonomy
+from naics_model.triplets.relation_index import RelationIndex
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Where steps come from and how large they are.
+
+    Attributes:
+        relation_index: relation_index.safetensors of the edition.
+        token_cache: token_cache.safetensors of the edition, cut for the model's backbone.
+        pool_size: distinct codes encoded per step and process.
+        items_per_step: (anchor, positive, negatives) items drawn from that pool per step.
+        steps_per_epoch: steps of each process between two validations.
+        val_steps: fixed steps of the validation set.
+    """
+
+    relation_index: Path
+    token_cache: Path
+    pool_size: int = 64
+    items_per_step: int = 128
+    steps_per_epoch: int = 50
+    val_steps: int = 4
+
+
+class StepBatch(NamedTuple):
+    """One step: M distinct codes with their tokens, and B items that point into them.
+
+    Attributes:
+        tokens: by channel, of the M codes.
+        codes: int64 (M,), indices of the codes in the edition.
+        anchor, positive: int64 (B,), and negatives: int64 (B, K), positions in `codes`.
+        hardness: uint8 (B, K).
+        levels: int64 (M,), number of digits.
+        tree: float32 (M, M), tree distances.
+    """
+
+    tokens: dict[str, TokenTensors]
+    codes: Tensor
+    anchor: Tensor
+    positive: Tensor
+    negatives: Tensor
+    hardness: Tensor
+    levels: Tensor
+    tree: Tensor
+
+
+def step_batch(
+    pooled: PooledBatch, cache: TokenCache, taxonomy: Taxonomy, tree: NDArray[np.uint8]
+) -> StepBatch:
+    """Add tokens, levels and tree distances to a composed step.
+
+    Args:
+        pooled: positions and codes.
+        cache: tokens of the whole edition.
+        taxonomy: the edition's codes.
+        tree: uint8 (n, n), tree distances of the edition.
+    """
+    codes = pooled.codes
+    return StepBatch(
+        tokens={channel: token_tensors(cache.batch(channel, codes)) for channel in CHANNELS},
+        codes=torch.from_numpy(codes),
+        anchor=torch.from_numpy(pooled.anchor),
+        positive=torch.from_numpy(pooled.positive),
+        negatives=torch.from_numpy(pooled.negatives),
+        hardness=torch.from_numpy(pooled.hardness),
+        levels=torch.from_numpy(taxonomy.levels[codes]).long(),
+        tree=torch.from_numpy(tree[np.ix_(codes, codes)]).float(),
+    )
+
+
+class EpochSteps(IterableDataset[StepBatch]):
+    """The steps of one epoch after the other, each epoch a function of its number alone."""
+
+    def __init__(
+        self, steps: int, draw: Callable[[int], Iterator[StepBatch]], epoch: Callable[[], int]
+    ) -> None:
+        """Args:
+        steps: length of an epoch.
+        draw: the steps of an epoch, without end.
+        epoch: the number of the epoch that begins.
+        """
+        self._steps = steps
+        self._draw = draw
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __iter__(self) -> Iterator[StepBatch]:
+        # Lazily, at the first step: a resumed fit sets its epoch after the iterator is made.
+        yield from islice(self._draw(self._epoch()), self._steps)
+
+
+class TripletDataModule(LightningDataModule):
+    """Training and validation steps of one curriculum stage, of this rank's shard.
+
+    Each epoch begins a random stream of its own, seeded by its number. So nothing random is carried
+    from epoch to epoch: a fit resumed at an epoch's end draws what an uninterrupted one would, on
+    every rank, and the checkpoint need not hold the state of each rank's sampler.
+
+    Validation steps are other draws over the SAME codes: `val/loss` tells how well a checkpoint
+    fits, not how it does on codes and texts it has never seen. That is the evaluation room's
+    question.
+    """
+
+    def __init__(
+        self,
+        index: RelationIndex,
+        cache: TokenCache,
+        stage: Stage,
+        settings: DataSettings,
+        *,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        """Args:
+        index: the edition's relations.
+        cache: its tokens.
+        stage: what to draw.
+        settings: how much of it.
+        seed: of all draws.
+        rank: this process, 0 to world_size - 1.
+        world_size: number of processes, each of which draws its own shard.
+
+        Raises:
+            ConfigurationError: the taxonomy leaves nothing to draw for this stage.
+        """
+        super().__init__()
+        self.sampler = TripletSampler(index, stage, seed=seed, rank=rank, world_size=world_size)
+        self._cache = cache
+        self._settings = settings
+        self._seed = seed
+        self._rank = rank
+        self._taxonomy = Taxonomy.from_codes(index.codes)
+        self._tree = tree_distances(self._taxonomy)
+        # Before training draws anything: the two share one sampler.
+        self._validation = list(islice(self._steps(0), settings.val_steps))
+
+    def train_dataloader(self) -> DataLoader[StepBatch]:
+        trainer = self.trainer
+        assert trainer is not None, 'training steps belong to a running fit'
+        steps = EpochSteps(
+            self._settings.steps_per_epoch, self._steps, lambda: trainer.current_epoch + 1
+        )
+        # In the process itself: composing a step takes milliseconds beside encoding it.
+        return DataLoader(steps, batch_size=None, num_workers=0)
+
+    def val_dataloader(self) -> DataLoader[StepBatch]:
+        """Return the same steps at every validation."""
+        return DataLoader(self._validation, batch_size=None, num_workers=0)  # type: ignore[arg-type]
+
+    def _steps(self, stream: int) -> Iterator[StepBatch]:
+        """Return the steps of a random stream: 0 for validation, 1, 2, ... for the epochs."""
+        seed = derived_seed(self._seed, self._rank, stream)
+        fresh = np.random.default_rng(seed).bit_generator.state
+        # Re-seeded and not made anew: preparing a sampler takes about a second.
+        self.sampler.generator.bit_generator.state = fresh
+        while True:
+            pooled = compose(
+                self.sampler,
+                pool_size=self._settings.pool_size,
+                items=self._settings.items_per_step,
+            )
+            yield step_batch(pooled, self._cache, self._taxonomy, self._tree)

@@ -1,0 +1,253 @@
+"""What training and refinement have in common, on a model of three weights."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+import torch
+from jsonargparse import ArgumentParser
+from mlflow.tracking import MlflowClient
+from pytorch_lightning import LightningModule, Trainer
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from naics_model.errors import ConfigurationError, DataError, NaicsError
+from naics_model.jobs.checkpoints import TrainableCheckpoint, best_checkpoint, resume_path
+from naics_model.jobs.lightning import (
+    EpochReport,
+    add_trainer_options,
+    check_placement,
+    choose_logger,
+    flat,
+    make_trainer,
+    require_finite,
+)
+from naics_model.jobs.optimiser import parameter_groups, warmup_cosine
+from naics_model.jobs.reporting import Reporter
+from naics_model.jobs.seeds import derived_seed
+
+
+class Line(TrainableCheckpoint):
+    """y = frozen(x) * slope, learned from one point."""
+
+    def __init__(self, rate: float = 0.1) -> None:
+        super().__init__()
+        self.frozen = nn.Linear(1, 1).requires_grad_(False)
+        nn.init.ones_(self.frozen.weight)
+        nn.init.zeros_(self.frozen.bias)
+        self.slope = nn.Parameter(torch.zeros(()))
+        self.rate = rate
+
+    def _loss(self, x: Tensor) -> Tensor:
+        return (self.frozen(x) * self.slope - 1).square().mean()
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        loss = self._loss(batch)
+        self.log('train/loss', loss, on_step=False, on_epoch=True, batch_size=1)
+        return loss
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        self.log('val/loss', self._loss(batch), batch_size=1)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD([self.slope], lr=self.rate)
+
+
+@pytest.fixture(autouse=True)
+def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ('RANK', 'LOCAL_WORLD_SIZE', 'WORLD_SIZE', 'MLFLOW_TRACKING_URI', 'MLFLOW_RUN_ID'):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def reporter(tmp_path: Path) -> Reporter:
+    return Reporter(tmp_path / 'result.json', None)
+
+
+def trainer_settings(*arguments: str) -> Any:
+    parser = ArgumentParser(exit_on_error=False)
+    add_trainer_options(parser)
+    given = ['--trainer.accelerator', 'cpu', '--trainer.log_every_n_steps', '1', *arguments]
+    return parser.instantiate(parser.parse_args(given)).trainer
+
+
+def run(
+    model: LightningModule,
+    run_dir: Path,
+    reporter: Reporter,
+    epochs: int,
+    *,
+    resume: Path | None = None,
+    keep_best: int = 1,
+) -> tuple[Trainer, EpochReport]:
+    report = EpochReport(reporter, lines=True)
+    trainer = make_trainer(
+        trainer_settings('--trainer.max_epochs', str(epochs)),
+        run_dir=run_dir,
+        logger=choose_logger(run_dir, {}),
+        keep_best=keep_best,
+        callbacks=[report],
+    )
+    loader = DataLoader(torch.ones(2, 1), batch_size=1)
+    trainer.fit(model, loader, loader, ckpt_path=resume)
+    return trainer, report
+
+
+def test_the_job_keeps_the_settings_it_decides_itself(tmp_path: Path) -> None:
+    settings = trainer_settings()
+    assert 'max_epochs' in settings
+    assert 'logger' not in settings
+    assert 'default_root_dir' not in settings
+
+
+def test_a_checkpoint_holds_trainable_weights_only(tmp_path: Path, reporter: Reporter) -> None:
+    trainer, _ = run(Line(), tmp_path, reporter, 1)
+    path, score = best_checkpoint(trainer)
+    assert path.parent == tmp_path / 'checkpoints'
+    assert set(torch.load(path, weights_only=True)['state_dict']) == {'slope'}
+    assert (tmp_path / 'checkpoints' / 'last.ckpt').is_file()
+
+    again = Line()
+    again.load_trainable(path)
+    expected = (again.slope.item() - 1) ** 2
+    assert score == pytest.approx(expected, abs=1e-6)
+
+
+def test_only_the_best_are_kept(tmp_path: Path, reporter: Reporter) -> None:
+    run(Line(), tmp_path, reporter, 4, keep_best=2)
+    names = {path.name for path in (tmp_path / 'checkpoints').glob('*.ckpt')}
+    assert len(names) == 3
+    assert 'last.ckpt' in names
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path, reporter: Reporter) -> None:
+    trainer, _ = run(Line(), tmp_path, reporter, 1)
+    other = Line()
+    other.bias = nn.Parameter(torch.zeros(1))
+    with pytest.raises(ConfigurationError, match=r'1 weights do not match, such as bias'):
+        other.load_trainable(best_checkpoint(trainer)[0])
+
+
+def test_resuming_goes_on_with_weights_and_history(tmp_path: Path, reporter: Reporter) -> None:
+    whole = Line()
+    _, whole_report = run(whole, tmp_path / 'whole', reporter, 4)
+
+    run(Line(), tmp_path / 'parts', reporter, 2)
+    last = resume_path('last', tmp_path / 'parts', reporter)
+    parts = Line()
+    trainer, report = run(parts, tmp_path / 'parts', reporter, 4, resume=last)
+    assert trainer.global_step == 8
+    assert parts.slope.item() == whole.slope.item()
+    assert report.history == whole_report.history
+    assert len(report.history) == 4
+
+
+def test_each_epoch_is_reported_with_training_and_validation(
+    tmp_path: Path, reporter: Reporter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, report = run(Line(), tmp_path, reporter, 2)
+    assert [set(figures) for figures in report.history] == [{'train/loss', 'val/loss'}] * 2
+    lines = capsys.readouterr().err
+    assert 'epoch 1: train/loss' in lines
+    assert 'step 4/4: loss' in lines
+
+
+def test_a_fresh_start_removes_another_fit_s_checkpoints(
+    tmp_path: Path, reporter: Reporter
+) -> None:
+    old = tmp_path / 'checkpoints' / 'epoch=9.ckpt'
+    old.parent.mkdir()
+    old.touch()
+    assert resume_path('last', tmp_path, reporter) is None
+    assert not old.exists()
+
+
+def test_a_named_checkpoint_must_be_there(tmp_path: Path, reporter: Reporter) -> None:
+    with pytest.raises(DataError, match=r'does not exist'):
+        resume_path(str(tmp_path / 'gone.ckpt'), tmp_path, reporter)
+
+
+def test_a_fit_without_an_epoch_has_no_best(tmp_path: Path, reporter: Reporter) -> None:
+    trainer, _ = run(Line(), tmp_path, reporter, 0)
+    with pytest.raises(ConfigurationError, match='without a checkpoint'):
+        best_checkpoint(trainer)
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_a_loss_that_is_no_number_stops_the_job_and_names_the_step(value: float) -> None:
+    with pytest.raises(NaicsError, match='at step 7'):
+        require_finite(torch.tensor(value), 7)
+    require_finite(torch.tensor(1.0), 7)
+
+
+def test_several_devices_need_torchrun() -> None:
+    settings = trainer_settings('--trainer.devices', '2')
+    with pytest.raises(ConfigurationError, match=r'torch\.distributed\.run'):
+        check_placement(settings)
+
+
+def test_a_missing_gpu_is_told_before_lightning_looks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    settings = trainer_settings('--trainer.accelerator', 'gpu')
+    with pytest.raises(ConfigurationError, match='no GPU'):
+        check_placement(settings)
+
+
+def test_figures_go_to_the_launcher_s_mlflow_run_which_stays_open(
+    tmp_path: Path, reporter: Reporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f'sqlite:///{tmp_path}/mlflow.db'
+    client = MlflowClient(uri)
+    experiment = client.create_experiment('e', artifact_location=str(tmp_path / 'artifacts'))
+    launched = client.create_run(experiment).info.run_id
+    monkeypatch.setenv('MLFLOW_TRACKING_URI', uri)
+    monkeypatch.setenv('MLFLOW_RUN_ID', launched)
+    before = mlflow.get_tracking_uri()
+    try:
+        logger = choose_logger(tmp_path, {'model.rank': 8})
+        run(Line(), tmp_path, reporter, 2)
+        # A retry of the same run, with another value: MLflow would refuse to change it.
+        choose_logger(tmp_path, {'model.rank': 16, 'model.rate': 0.1})
+    finally:
+        mlflow.set_tracking_uri(before)
+    found = client.get_run(launched)
+    assert logger is not False
+    assert found.info.status == 'RUNNING'
+    assert found.data.params == {'model.rank': '8', 'model.rate': '0.1'}
+    assert {'train/loss', 'val/loss'} <= set(found.data.metrics)
+    assert len(client.get_metric_history(launched, 'val/loss')) == 2
+    assert len(client.search_runs([experiment])) == 1
+
+
+def test_nested_settings_become_dotted_names() -> None:
+    assert flat({'a': {'b': 1, 'c': {'d': 2}}, 'e': [3]}) == {'a.b': 1, 'a.c.d': 2, 'e': [3]}
+
+
+def test_matrices_decay_and_scalars_do_not() -> None:
+    named = [('w', nn.Parameter(torch.ones(2, 2))), ('b', nn.Parameter(torch.ones(2)))]
+    frozen = nn.Parameter(torch.ones(2, 2), requires_grad=False)
+    decayed, plain = parameter_groups([*named, ('f', frozen)], 0.3)
+    assert decayed['weight_decay'] == 0.3
+    assert plain['weight_decay'] == 0.0
+    assert decayed['params'] == [named[0][1]]
+    assert plain['params'] == [named[1][1]]
+
+
+def test_the_learning_rate_climbs_and_falls_to_nothing() -> None:
+    shape = [warmup_cosine(step, warmup=4, total=20) for step in range(21)]
+    assert shape[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert shape[12] == pytest.approx(0.5)
+    assert shape[20] == pytest.approx(0.0)
+    assert all(a > b for a, b in pairwise(shape[4:]))
+
+
+def test_seeds_differ_by_purpose_and_repeat() -> None:
+    seeds = [derived_seed(*words) for words in ((0, 1), (1, 0), (0, 0), (0,), (0, 1, 0))]
+    assert len(set(seeds)) == len(seeds)
+    assert derived_seed(5, 6) == derived_seed(5, 6)

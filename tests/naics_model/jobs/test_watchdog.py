@@ -1,0 +1,64 @@
+"""A job ends with its launcher."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+from naics_model.jobs.watchdog import LAUNCHER_PID
+
+JOB = """
+import time
+from naics_model.jobs.watchdog import watch_launcher
+watch_launcher(interval=0.05)
+print('watching', flush=True)
+time.sleep(60)
+"""
+
+
+def start(launcher: int | None, rank: str = '0') -> subprocess.Popen[str]:
+    env = {**os.environ, 'RANK': rank}
+    env.pop(LAUNCHER_PID, None)
+    if launcher is not None:
+        env[LAUNCHER_PID] = str(launcher)
+    return subprocess.Popen(
+        [sys.executable, '-c', JOB],
+        env=env,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def said(job: subprocess.Popen[str]) -> str:
+    assert job.stdout is not None
+    return job.stdout.readline()
+
+
+def test_the_job_ends_when_its_launcher_does() -> None:
+    launcher = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE)
+    job = start(launcher.pid)
+    assert said(job) == 'watching\n'
+    assert job.poll() is None
+    launcher.kill()
+    # Not reaped yet: a zombie launcher is a dead one.
+    assert job.wait(timeout=30) == -signal.SIGTERM
+    launcher.wait()
+
+
+def test_a_launcher_that_is_gone_already_ends_the_job_at_once() -> None:
+    gone = subprocess.Popen([sys.executable, '-c', ''])
+    gone.wait()
+    assert start(gone.pid).wait(timeout=30) == -signal.SIGTERM
+
+
+def test_nobody_is_watched_unasked_or_from_another_rank() -> None:
+    gone = subprocess.Popen([sys.executable, '-c', ''])
+    gone.wait()
+    for job in (start(None), start(gone.pid, rank='1')):
+        assert said(job) == 'watching\n'
+        assert job.poll() is None
+        job.kill()
+        job.wait()

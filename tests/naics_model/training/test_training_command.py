@@ -1,0 +1,275 @@
+"""The command as people and the asset graph run it: real processes, on a tiny backbone."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mlflow.tracking import MlflowClient
+
+from naics_model.encoder.embedder import NaicsEmbedder
+from naics_model.jobs.command import run_command
+from naics_model.storage.files import sha256_of
+from naics_model.training.cli import main
+
+MODULE = 'naics_model.training'
+SMALL = [
+    '--model.backbone=tiny-random',
+    '--model.hyperbolic_dim=8',
+    '--model.learning_rate=3e-3',
+    '--data.pool_size=24',
+    '--data.items_per_step=32',
+    '--data.steps_per_epoch=5',
+    '--data.val_steps=2',
+    '--trainer.log_every_n_steps=2',
+]
+
+
+def start(arguments: list[Any], *, ranks: int | None = None, **environment: str) -> Any:
+    """Run the command to its end; under torchrun where ranks are given."""
+    launcher = [sys.executable, '-m']
+    if ranks is not None:
+        launcher += ['torch.distributed.run', '--standalone', '--nproc-per-node', str(ranks), '-m']
+    env = {k: v for k, v in os.environ.items() if not k.startswith(('MLFLOW', 'DAGSTER', 'NAICS'))}
+    return subprocess.run(
+        [*launcher, MODULE, *map(str, arguments)],
+        env={**env, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': '', **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def fit_arguments(edition: Any, stage_file: Path, run_dir: Path, *more: Any) -> list[Any]:
+    inputs = ['--data.relation_index', edition.relation_index]
+    inputs += ['--data.token_cache', edition.token_cache]
+    where = ['--curriculum', stage_file, '--run_dir', run_dir]
+    return ['fit', '--config', 'smoke', *inputs, *where, *SMALL, *more]
+
+
+@pytest.fixture(scope='module')
+def finished(edition: Any, stage_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of one fit of four epochs."""
+    run_dir = tmp_path_factory.mktemp('run')
+    done = start(fit_arguments(edition, stage_file, run_dir, '--trainer.max_epochs=4'))
+    assert done.returncode == 0, done.stderr
+    (run_dir / 'stderr.txt').write_text(done.stderr)
+    return run_dir
+
+
+def result_of(run_dir: Path) -> Any:
+    return json.loads((run_dir / 'result.json').read_text())
+
+
+def test_a_fit_learns_and_reports_what_it_did(finished: Path) -> None:
+    result = result_of(finished)
+    history = result['details']['history']
+    assert len(history) == 4
+    assert history[-1]['train/contrastive'] < history[0]['train/contrastive']
+    assert history[-1]['val/loss'] < history[0]['val/loss']
+    assert result['metrics']['best_val_loss'] == pytest.approx(
+        min(epoch['val/loss'] for epoch in history)
+    )
+    assert result['metrics']['train_loss'] == history[-1]['train/loss']
+    assert result['details']['steps'] == 20
+    assert result['details']['negatives'] == 20 * 32 * 4
+    assert 20 < result['details']['distinct_codes_encoded'] <= 60
+    assert result['details']['settings']['model']['hyperbolic_dim'] == 8
+
+
+def test_the_mix_is_told_as_asked_and_as_drawn(finished: Path) -> None:
+    mix = result_of(finished)['details']['curriculum_mix']
+    assert mix['requested']['1'] == 0.75
+    assert sum(mix['effective'].values()) == pytest.approx(1)
+    assert len(mix['by_epoch']) == 4
+    assert mix['effective']['1'] + mix['effective']['5'] > 0.8
+
+
+def test_the_files_named_in_the_result_are_those_on_disk(finished: Path) -> None:
+    files = result_of(finished)['files']
+    assert set(files) == {'checkpoint', 'model'}
+    for entry in files.values():
+        assert sha256_of(Path(entry['path'])) == entry['sha256']
+    names = {path.name for path in (finished / 'checkpoints').iterdir()}
+    assert 'last.ckpt' in names
+    assert len(names) == 2
+
+
+def test_the_exported_model_encodes_and_has_the_best_checkpoint_s_weights(finished: Path) -> None:
+    embedder = NaicsEmbedder.from_pretrained(finished / 'model')
+    assert embedder.encode(['steel glass', 'cotton']).shape == (2, 8)
+    best = result_of(finished)['files']['checkpoint']['path']
+    weights = torch.load(best, weights_only=True)['state_dict']
+    own = embedder.own_state()
+    shared = [name for name in own if f'embedder.{name}' in weights]
+    assert len(shared) > 30
+    for name in shared:
+        torch.testing.assert_close(own[name], weights[f'embedder.{name}'])
+
+
+def test_outside_a_terminal_progress_is_lines(finished: Path) -> None:
+    said = (finished / 'stderr.txt').read_text()
+    assert re.search(r'step 2/20: loss \d', said)
+    assert re.search(r'epoch 4: .*val/loss \d', said)
+    assert 'Traceback' not in said
+    assert '%|' not in said
+
+
+def test_the_next_stage_goes_on_from_the_export_and_figures_go_to_mlflow(
+    edition: Any, stage_file: Path, finished: Path, tmp_path: Path
+) -> None:
+    uri = f'sqlite:///{tmp_path}/mlflow.db'
+    client = MlflowClient(uri)
+    run = client.create_run(client.create_experiment('e', str(tmp_path / 'a'))).info.run_id
+    arguments = fit_arguments(
+        edition, stage_file, tmp_path / 'run', '--model.init_from', finished / 'model'
+    )
+    done = start([*arguments, '--trainer.max_epochs=1'], MLFLOW_TRACKING_URI=uri, MLFLOW_RUN_ID=run)
+    assert done.returncode == 0, done.stderr
+    before = result_of(finished)['details']['history'][0]['train/contrastive']
+    after = result_of(tmp_path / 'run')['details']['history'][0]['train/contrastive']
+    assert after < before
+    found = client.get_run(run)
+    assert found.info.status == 'RUNNING'
+    assert found.data.metrics['train/contrastive'] == pytest.approx(after)
+    assert {'val/loss', 'mix/hardness_1'} <= set(found.data.metrics)
+    assert found.data.params['model.lora_r'] == '8'
+
+
+def test_a_fit_cut_short_and_resumed_equals_one_that_ran_through(
+    edition: Any, stage_file: Path, finished: Path, tmp_path: Path
+) -> None:
+    # The schedule depends on the number of epochs, so the first part asks for all four and is
+    # stopped after two.
+    part = [
+        '--trainer.max_epochs=4',
+        '--trainer.callbacks=stop_after.StopAfter',
+        '--trainer.callbacks.epochs=2',
+    ]
+    (tmp_path / 'stop_after.py').write_text(
+        'from pytorch_lightning import Callback\n'
+        'class StopAfter(Callback):\n'
+        '    def __init__(self, epochs: int) -> None:\n'
+        '        self.epochs = epochs\n'
+        '    def on_train_epoch_end(self, trainer, pl_module):\n'
+        '        trainer.should_stop = trainer.current_epoch + 1 == self.epochs\n'
+    )
+    run_dir = tmp_path / 'run'
+    paths = os.pathsep.join([str(tmp_path), str(Path.cwd())])
+    done = start(fit_arguments(edition, stage_file, run_dir, *part), PYTHONPATH=paths)
+    assert done.returncode == 0, done.stderr
+    assert result_of(run_dir)['details']['steps'] == 10
+
+    again = fit_arguments(
+        edition, stage_file, run_dir, '--trainer.max_epochs=4', '--ckpt_path=last'
+    )
+    done = start(again)
+    assert done.returncode == 0, done.stderr
+    resumed, whole = result_of(run_dir), result_of(finished)
+    assert resumed['details']['resumed'] is True
+    assert resumed['details']['steps'] == 20
+    assert resumed['details']['negatives'] == whole['details']['negatives']
+    assert resumed['details']['history'] == whole['details']['history']
+    weights = [
+        torch.load(folder / 'checkpoints' / 'last.ckpt', weights_only=True)['state_dict']
+        for folder in (run_dir, finished)
+    ]
+    assert weights[0].keys() == weights[1].keys()
+    for name, value in weights[0].items():
+        torch.testing.assert_close(value, weights[1][name], rtol=1e-5, atol=1e-6)
+
+
+def test_two_processes_train_one_model_and_write_once(
+    edition: Any, stage_file: Path, tmp_path: Path
+) -> None:
+    arguments = fit_arguments(edition, stage_file, tmp_path, '--trainer.max_epochs=2')
+    done = start(arguments, ranks=2)
+    assert done.returncode == 0, done.stderr
+    result = result_of(tmp_path)
+    assert result['details']['processes'] == 2
+    assert result['details']['steps'] == 10
+    # Both ranks' draws are counted.
+    assert result['details']['negatives'] == 2 * 10 * 32 * 4
+    assert done.stderr.count('epoch 2: ') == 1
+    assert NaicsEmbedder.from_pretrained(tmp_path / 'model').encode(['glass']).shape == (1, 8)
+
+
+@pytest.mark.parametrize(
+    ('more', 'sentence'),
+    [
+        (['--curriculum', '09_stage_odd'], r"There is no stage '09_stage_odd'"),
+        (['--data.token_cache', 'gone.safetensors'], r'--data.token_cache gone.* does not exist'),
+        (['--model.init_from', 'nowhere'], r'--model.init_from nowhere/config.json does not exist'),
+        (['--model.backbone', 'all-MiniLM-L6-v2'], r'token cache was cut for backbone tiny-random'),
+        (['--model.lora_r', 'eight'], r'model.lora_r'),
+        (['--model.lora', '8'], r'--model.lora'),
+        (['--config', 'huge'], r'the profiles are cpu, gpu, smoke'),
+        (['--data.pool_size', '3'], r'pool of 3 codes is too small'),
+        (['--trainer.devices', '2'], r'torch.distributed.run'),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence_and_exit_code_1(
+    edition: Any,
+    stage_file: Path,
+    tmp_path: Path,
+    more: list[str],
+    sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv('LOCAL_WORLD_SIZE', raising=False)
+
+    def refuse(backbone: Any) -> None:
+        pytest.fail('a backbone was loaded before the settings were checked')
+
+    monkeypatch.setattr('naics_model.encoder.embedder.load_backbone', refuse)
+    arguments = [str(argument) for argument in fit_arguments(edition, stage_file, tmp_path, *more)]
+    assert run_command(main, arguments) == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert re.search(sentence, lines[0])
+    assert not (tmp_path / 'result.json').exists()
+
+
+def test_shares_that_do_not_sum_to_one_are_refused(edition: Any, tmp_path: Path) -> None:
+    wrong = tmp_path / 'wrong.yaml'
+    wrong.write_text(
+        'name: wrong\npositive_levels: [6]\ndifficulty_buckets: [1]\n'
+        'bucket_percentages: {1: 0.5}\nk_negatives: 4\n'
+    )
+    done = start(fit_arguments(edition, wrong, tmp_path / 'run'))
+    assert done.returncode == 1
+    assert 'sum to 0.5, not 1' in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_loss_that_is_no_number_ends_the_job_with_its_step(
+    edition: Any, stage_file: Path, tmp_path: Path
+) -> None:
+    done = start(
+        fit_arguments(
+            edition, stage_file, tmp_path, '--model.learning_rate=1e30', '--model.warmup_share=0'
+        )
+    )
+    assert done.returncode == 1
+    assert re.search(r'Error: The loss became (nan|inf) at step 1:', done.stderr)
+    assert 'Traceback' not in done.stderr
+
+
+def test_help_and_print_config_teach() -> None:
+    helped = start(['fit', '--help'])
+    assert helped.returncode == 0
+    for words in ('--model.lora_r', '--data.pool_size', 'peak of the schedule', '--curriculum'):
+        assert words in helped.stdout
+    where = ['--curriculum', '01_stage_easy', '--run_dir', 'r']
+    inputs = ['--data.relation_index', 'a', '--data.token_cache', 'b']
+    shown = start(['fit', '--config', 'cpu', *where, *inputs, '--print_config'])
+    assert shown.returncode == 0
+    assert 'backbone: all-MiniLM-L6-v2' in shown.stdout

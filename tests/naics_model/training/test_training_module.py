@@ -1,0 +1,120 @@
+"""The module on a tiny random backbone: losses, temperature, gradients, and learning."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from naics_model.curriculum.stage import Stage
+from naics_model.errors import ConfigurationError
+from naics_model.geometry.lorentz import distance
+from naics_model.losses.contrastive import info_nce
+from naics_model.training.data import DataSettings, StepBatch, TripletDataModule
+from naics_model.training.module import LossWeights, TripletModule, gate_entropy
+
+
+@pytest.fixture
+def batch(edition: Any, stage: Stage, data_settings: DataSettings) -> StepBatch:
+    data = TripletDataModule(edition.index, edition.cache, stage, data_settings, seed=1)
+    step: StepBatch = next(iter(data.val_dataloader()))
+    return step
+
+
+def module(**options: Any) -> TripletModule:
+    torch.manual_seed(0)
+    return TripletModule(backbone='tiny-random', hyperbolic_dim=8, lora_dropout=0.0, **options)
+
+
+def test_the_contrast_is_that_of_each_item_by_itself(batch: StepBatch) -> None:
+    model = module().eval()
+    losses, output = model.losses(batch)
+    v = output.tangent
+    positive = distance(v[batch.anchor], v[batch.positive])
+    negative = distance(v[batch.anchor].unsqueeze(1), v[batch.negatives])
+    expected = info_nce(positive, negative, 0.5)
+    assert losses['contrastive'].item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_the_total_weighs_the_others_beside_the_contrast(batch: StepBatch) -> None:
+    model = module(weights=LossWeights(0.5, 0.25, 2.0)).eval()
+    losses, _ = model.losses(batch)
+    assert set(losses) == {'contrastive', 'radius_ladder', 'load_balance', 'hierarchy_fit'}
+    expected = (
+        losses['contrastive']
+        + 0.5 * losses['load_balance']
+        + 0.25 * losses['radius_ladder']
+        + 2.0 * losses['hierarchy_fit']
+    )
+    assert model.total(losses).item() == pytest.approx(expected.item())
+
+
+def test_without_experts_there_is_no_balance_to_keep(batch: StepBatch) -> None:
+    losses, _ = module(fusion='linear').eval().losses(batch)
+    assert 'load_balance' not in losses
+
+
+def test_every_trainable_weight_gets_a_gradient(batch: StepBatch) -> None:
+    # As many experts as are chosen: another would rightly have none.
+    model = module(weights=LossWeights(hierarchy_fit=1.0), experts=2, top_k=2).train()
+    # LoRA starts at a product with a zero factor: only after a step can both factors have one.
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    for _ in range(2):
+        optimizer.zero_grad()
+        model.total(model.losses(batch)[0]).backward()
+        optimizer.step()
+    still = {
+        name
+        for name in model.trainable_names()
+        if (grad := model.get_parameter(name).grad) is None or not grad.abs().sum() > 0
+    }
+    assert still == set()
+    assert sum('lora_' in name for name in model.trainable_names()) == 2 * 2 * 2 * 4
+
+
+def test_frozen_weights_are_not_among_those_of_a_checkpoint() -> None:
+    model = module()
+    names = model.trainable_names()
+    assert 'log_temperature' in names
+    assert not any('word_embeddings' in name for name in names)
+    state = {'state_dict': model.state_dict()}
+    model.on_save_checkpoint(state)
+    assert set(state['state_dict']) == names
+
+
+def test_the_temperature_stays_in_its_range() -> None:
+    model = module(temperature=0.5)
+    assert model.temperature.item() == pytest.approx(0.5)
+    for value, bound in ((-50.0, 0.05), (50.0, 5.0)):
+        with torch.no_grad():
+            model.log_temperature.fill_(value)
+        assert model.temperature.item() == pytest.approx(bound)
+
+
+def test_gate_entropy_is_1_at_even_use_and_0_at_collapse() -> None:
+    assert gate_entropy(torch.full((5, 4), 0.25)).item() == pytest.approx(1.0)
+    assert gate_entropy(torch.eye(4)).item() == pytest.approx(1.0)
+    collapsed = torch.zeros(5, 4)
+    collapsed[:, 2] = 1
+    assert gate_entropy(collapsed).item() == 0.0
+    halves = torch.tensor([[0.5, 0.5, 0.0, 0.0]])
+    assert gate_entropy(halves).item() == pytest.approx(math.log(2) / math.log(4))
+
+
+def test_the_next_stage_starts_from_an_exported_model(tmp_path: Path, batch: StepBatch) -> None:
+    first = module().eval()
+    first.embedder.save_pretrained(tmp_path / 'model')
+    torch.manual_seed(99)
+    second = TripletModule(
+        backbone='tiny-random', hyperbolic_dim=8, init_from=tmp_path / 'model'
+    ).eval()
+    torch.testing.assert_close(second.losses(batch)[1].tangent, first.losses(batch)[1].tangent)
+
+
+def test_an_exported_model_of_other_settings_is_refused(tmp_path: Path) -> None:
+    module().embedder.save_pretrained(tmp_path / 'model')
+    with pytest.raises(ConfigurationError, match='hyperbolic_dim'):
+        TripletModule(backbone='tiny-random', hyperbolic_dim=16, init_from=tmp_path / 'model')

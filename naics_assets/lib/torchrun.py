@@ -29,7 +29,7 @@ from naics_model.storage.files import read_json
 TRAINING_PROFILES = Path(training.__file__).with_name('profiles')
 POLL_SECONDS = 0.25
 LINES_KEPT = 60
-# Lightning saves its state on SIGINT before it ends: time for a large checkpoint.
+# On SIGINT a job ends in its own time: a large checkpoint may be half written.
 SAVE_SECONDS = 120
 TERMINATE_SECONDS = 10
 

@@ -54,9 +54,12 @@ class NaicsEmbedder(nn.Module):
 
     Args:
         backbone: name, see `resolve_backbone`.
-        lora_r, lora_alpha, lora_dropout: the adapters, see `ChannelEncoder`.
+        lora_r: rank of the adapters.
+        lora_alpha: numerator of their scale, alpha / r.
+        lora_dropout: of the adapters' input.
         fusion: `moe` for a mixture of experts, `linear` for one linear map.
-        experts, top_k: of the mixture; unused by linear fusion.
+        experts: number of experts of the mixture; unused by linear fusion.
+        top_k: how many of them a code uses.
         hyperbolic_dim: width d of the tangent vectors.
         max_radius: radii stay below it, in units of 1/sqrt(curvature).
         curvature: c > 0, of the space of curvature -c.

@@ -138,7 +138,6 @@ def evaluate(inputs: Inputs, out: Path, reporter: Reporter) -> Evaluation:
                 'candidates': evaluation.candidates,
                 'queries': evaluation.queries,
                 'held_out': evaluation.held_out,
-                'command': evaluation.command,
             },
         )
     )

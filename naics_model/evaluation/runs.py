@@ -56,7 +56,7 @@ def read_run(path: Path) -> Run:
         effective=_shares(mix.get('effective')),
         history=tuple(details.get('history') or ()),
         seconds=float(result.get('seconds', 0.0)),
-        command=details.get('command'),
+        command=result.get('command'),
         profile=details.get('profile'),
     )
 

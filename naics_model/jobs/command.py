@@ -60,6 +60,11 @@ def resolve_profiles(arguments: Sequence[str], folder: Path) -> list[str]:
     return configs + others
 
 
+def profile_name(config: Namespace) -> str | None:
+    """Return the name of the settings file that a command line was given, without its ending."""
+    return Path(str(config.config[-1])).stem if config.config else None
+
+
 def parse(parser: ArgumentParser, arguments: Sequence[str], profiles: Path) -> Namespace:
     """Parse a job's arguments.
 

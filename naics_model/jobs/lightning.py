@@ -50,6 +50,8 @@ _EXPECTED_WARNINGS = (
     '.*`IterableDataset` has `__len__` defined.*',
     # On resume it is meant not to be.
     '.*Checkpoint directory .* exists and is not empty.*',
+    # The frozen backbone, on purpose.
+    '.*module\\(s\\) in eval mode at the start of training.*',
     # Between Lightning and torch; nothing of ours.
     '.*treespec, LeafSpec.*',
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -73,12 +74,14 @@ class Reporter:
                     'metrics': {k: float(v) for k, v in metrics.items()},
                 }
             )
-        figures = '  '.join(f'{name} {value:.4f}' for name, value in metrics.items())
+        # All of them are in the message and in the logger; a person who watches follows the loss.
+        watched = {name: value for name, value in metrics.items() if name.endswith('/loss')}
+        figures = '  '.join(f'{name} {v:.4f}' for name, v in (watched or metrics).items())
         self.log(f'epoch {epoch + 1}: {figures}')
 
     def finish(self, result: JobResult) -> None:
-        """Write `result.json` atomically: metrics, files with sha256 and bytes, details, seconds,
-        peak memory.
+        """Write `result.json` atomically: metrics, files with sha256 and bytes, details, the
+        command, seconds, peak memory.
         """
         if not is_rank_zero():
             return
@@ -94,6 +97,7 @@ class Reporter:
                     for name, path in result.files.items()
                 },
                 'details': dict(result.details),
+                'command': shlex.join(['python', *sys.orig_argv[1:]]),
                 'seconds': round(time.monotonic() - self._started, 2),
                 # Linux counts ru_maxrss in kibibytes, macOS in bytes.
                 'peak_memory_bytes': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from naics_model.encoder.table import embedding_table, read_embeddings
 from naics_model.errors import DataError
 from naics_model.jobs.checkpoints import best_checkpoint, resume_path
-from naics_model.jobs.command import parse, require_file
+from naics_model.jobs.command import parse, profile_name, require_file
 from naics_model.jobs.lightning import (
     EpochReport,
     add_trainer_options,
@@ -137,6 +137,7 @@ def _run(parser: ArgumentParser, config: Namespace, reporter: Reporter) -> JobRe
         },
         files={'checkpoint': best, 'embeddings': config.out},
         details={
+            'profile': profile_name(config),
             'codes': len(before.codes),
             'steps': trainer.global_step,
             'history': report.history,

@@ -37,7 +37,7 @@ class RefinementWeights:
     hierarchy_fit: float = 30.0
     triplet: float = 1.0
     radius_ladder: float = 0.1
-    anchoring: float = 0.005
+    anchoring: float = 0.05
 
 
 @dataclass(frozen=True)

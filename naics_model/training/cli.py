@@ -23,7 +23,7 @@ from naics_model.encoder.backbones import resolve_backbone
 from naics_model.encoder.tokens import TokenCache
 from naics_model.errors import ConfigurationError, DataError
 from naics_model.jobs.checkpoints import best_checkpoint, resume_path
-from naics_model.jobs.command import parse, require_file
+from naics_model.jobs.command import parse, profile_name, require_file
 from naics_model.jobs.lightning import (
     EpochReport,
     add_trainer_options,
@@ -174,6 +174,7 @@ def _run(
         },
         files={'checkpoint': best, 'model': exported / 'model.safetensors'},
         details={
+            'profile': profile_name(ready),
             'curriculum_mix': {
                 'requested': {str(k): v for k, v in sampler.requested_mix.items()},
                 'expected': {str(k): v for k, v in sampler.expected_mix.items()},

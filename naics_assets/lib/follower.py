@@ -54,10 +54,13 @@ class Follower:
         self._console.print(f'[{colour}]{count}[/]  {step:<28}{rest}', highlight=False)
 
     def _check(self, check: Any) -> None:
-        if not check.passed:
-            about = f'{check.asset_key.to_user_string()}: check {check.check_name} did not pass'
-            text = check.description or about
-            self._console.print(f'         {about}: {text}', style='yellow', highlight=False)
+        if check.passed:
+            return
+        if check.blocking:
+            line, style = f'check {check.check_name} failed: {check.description}', 'red'
+        else:
+            line, style = f'note: {check.description}', 'yellow'
+        self._console.print(f'         {line}', style=style, highlight=False, markup=False)
 
 
 def _made(metadata: Any) -> str:

@@ -138,11 +138,10 @@ def _write(
         try:
             # The size so far, because DuckDB's own percentage counts rows read, and a join that
             # makes 200 rows of each stays at 0 % for half of the time.
-            while progress is not None:
-                size = path.stat().st_size / 1e6 if path.exists() else 0
-                progress(f'Triplets: {size:.1f} MB after {time.perf_counter() - start:.0f} s')
-                if wait([running], timeout=_PROGRESS_SECONDS).done:
-                    break
+            while not wait([running], timeout=_PROGRESS_SECONDS).done:
+                if progress is not None:
+                    size = path.stat().st_size / 1e6 if path.exists() else 0
+                    progress(f'Triplets: {size:.1f} MB after {time.perf_counter() - start:.0f} s')
             return int(running.result()[0][0])
         except BaseException:
             # Ctrl-C lands in this thread: without this the pool would wait for the whole query.

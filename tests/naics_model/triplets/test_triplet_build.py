@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from naics_model.errors import ConfigurationError, DataError
+from naics_model.triplets import build
 from naics_model.triplets.build import build_triplets, open_published_view
 
 
@@ -207,7 +208,10 @@ def test_too_little_memory_is_told_in_a_sentence(
         build_triplets(*edition, tmp_path / 'triplets.parquet', memory_limit='1MB')
 
 
-def test_progress_tells_the_size_so_far(edition: tuple[Path, Path], tmp_path: Path) -> None:
+def test_progress_tells_the_size_so_far(
+    edition: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, '_PROGRESS_SECONDS', 0)
     told: list[str] = []
     build_triplets(*edition, tmp_path / 'triplets.parquet', progress=told.append)
     assert told[0] == 'Triplets: 0.0 MB after 0 s'

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from naics_model.encoder.backbones import MINILM, load_backbone, resolve_backbone
 from naics_model.encoder.channels import ChannelEncoder, TokenTensors, token_tensors
-from naics_model.encoder.moe import LinearFusion, MixtureOfExperts, balance
+from naics_model.encoder.moe import LinearFusion, MixtureOfExperts
 from naics_model.encoder.projection import HyperbolicProjection
 from naics_model.encoder.settings import FREE_SETTINGS, check_settings
 from naics_model.encoder.tokens import CHANNELS, TokenCache, length_buckets, tokenize
@@ -35,12 +35,10 @@ class EmbedderOutput(NamedTuple):
 
     Attributes:
         tangent: float32 (count, d), soft-clipped tangent vectors at the origin.
-        load_balance: scalar, 1 at balanced routing; 0 without a gate.
         gate_probabilities: (count, E), or None without a gate.
     """
 
     tangent: Tensor
-    load_balance: Tensor
     gate_probabilities: Tensor | None
 
 
@@ -188,6 +186,11 @@ class NaicsEmbedder(nn.Module):
             return torch.cat([self._head(part).tangent.cpu() for part in features.split(1024)])
 
     @property
+    def curvature(self) -> float:
+        """c, of the space of curvature -c that the tangent vectors belong to."""
+        return float(self.settings['curvature'])
+
+    @property
     def device(self) -> torch.device:
         return self.channels.absent.device
 
@@ -282,11 +285,7 @@ class NaicsEmbedder(nn.Module):
         """Fuse and project channel vectors (count, 4, width)."""
         fused = self.fusion(features.flatten(start_dim=1))
         tangent = self.projection(fused.vectors)
-        probabilities = fused.gate_probabilities
-        if probabilities is None or not len(probabilities):
-            return EmbedderOutput(tangent, tangent.new_zeros(()), probabilities)
-        load = balance(probabilities, self.settings['top_k'])
-        return EmbedderOutput(tangent, load, probabilities)
+        return EmbedderOutput(tangent, fused.gate_probabilities)
 
 
 @contextmanager

@@ -4,9 +4,8 @@ Both start as the mean of the channels, or close to it: a fusion that started at
 throw away what the backbone knows (held-out hit@1 of the untrained model on the sample edition: .43
 to .50 from the mean, three seeds; .09 at random, one seed).
 
-Only the map and its routing; the weight of the balance term is the training's.
-Source: Shazeer et al., Outrageously Large Neural Networks, ICLR 2017 (top-k gating); Fedus et al.,
-Switch Transformers, JMLR 2022 (balance).
+Only the map and its routing; keeping the experts in balance is a loss.
+Source: Shazeer et al., Outrageously Large Neural Networks, ICLR 2017 (top-k gating).
 """
 
 from __future__ import annotations
@@ -94,12 +93,3 @@ def assignment_shares(probabilities: Tensor, top_k: int) -> Tensor:
     chosen = probabilities.topk(top_k, dim=-1).indices
     counts = torch.bincount(chosen.flatten(), minlength=probabilities.shape[-1])
     return counts.to(probabilities.dtype) / chosen.numel()
-
-
-def balance(probabilities: Tensor, top_k: int) -> Tensor:
-    """Return E sum_i f_i P_i, with P_i the mean gate probability of expert i: 1 at uniform routing.
-
-    f_i carries no gradient (it is a count); P_i does.
-    """
-    share = assignment_shares(probabilities.detach(), top_k)
-    return probabilities.shape[-1] * (share * probabilities.mean(dim=0)).sum()

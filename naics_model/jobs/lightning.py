@@ -57,6 +57,38 @@ _EXPECTED_WARNINGS = (
 )
 
 
+def job_parser(command: str, description: str) -> ArgumentParser:
+    """Return a parser with the options that every Lightning job has.
+
+    Args:
+        command: how the job is started.
+        description: what it does, in a sentence.
+    """
+    parser = ArgumentParser(
+        prog=command, description=description, exit_on_error=False, allow_abbrev=False
+    )
+    parser.add_argument(
+        '--config', action='config', help='A profile (smoke, cpu, gpu) or a YAML file.'
+    )
+    parser.add_argument(
+        '--run_dir',
+        type=Path,
+        required=True,
+        help='Folder of checkpoints, result.json, and what the job exports.',
+    )
+    parser.add_argument('--seed', type=int, default=0, help='Of everything random.')
+    parser.add_argument(
+        '--keep_best', type=int, default=1, help='How many of the best checkpoints to keep.'
+    )
+    parser.add_argument(
+        '--ckpt_path',
+        type=str | None,
+        default=None,
+        help='A checkpoint to go on from; `last` is the latest in --run_dir, if any.',
+    )
+    return parser
+
+
 def add_trainer_options(parser: ArgumentParser) -> None:
     """Add Lightning's trainer settings under `--trainer`, except those the job decides."""
     parser.add_class_arguments(

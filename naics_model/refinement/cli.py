@@ -24,11 +24,11 @@ from naics_model.jobs.lightning import (
     check_placement,
     choose_logger,
     flat,
+    job_parser,
     make_trainer,
     watched_in_terminal,
 )
 from naics_model.jobs.reporting import JobResult, Reporter, open_reporter
-from naics_model.jobs.watchdog import watch_launcher
 from naics_model.refinement.module import RefinementModule, RefinementSettings
 from naics_model.storage.files import read_parquet, write_parquet
 from naics_model.taxonomy.tree import Taxonomy
@@ -38,14 +38,8 @@ PROFILES = Path(__file__).parent / 'profiles'
 
 def build_parser() -> ArgumentParser:
     """Return the parser; every setting of the YAML profiles is an option of the same name."""
-    parser = ArgumentParser(
-        prog='python -m naics_model.refinement',
-        description='Refine the text embeddings of all codes by the tree.',
-        exit_on_error=False,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        '--config', action='config', help='A profile (smoke, cpu, gpu) or a YAML file.'
+    parser = job_parser(
+        'python -m naics_model.refinement', 'Refine the text embeddings of all codes by the tree.'
     )
     parser.add_argument(
         '--embeddings', type=Path, required=True, help='text_embeddings.parquet: where to start.'
@@ -56,20 +50,7 @@ def build_parser() -> ArgumentParser:
     parser.add_argument(
         '--out', type=Path, required=True, help='Where refined_embeddings.parquet goes.'
     )
-    parser.add_argument(
-        '--run_dir', type=Path, required=True, help='Folder of checkpoints and result.json.'
-    )
-    parser.add_argument('--seed', type=int, default=0, help='Of everything random.')
     parser.add_argument('--steps_per_epoch', type=int, default=50, help='Optimiser steps.')
-    parser.add_argument(
-        '--keep_best', type=int, default=1, help='How many of the best checkpoints to keep.'
-    )
-    parser.add_argument(
-        '--ckpt_path',
-        type=str | None,
-        default=None,
-        help='A checkpoint to go on from; `last` is the latest in --run_dir, if any.',
-    )
     parser.add_class_arguments(RefinementSettings, 'model')
     add_trainer_options(parser)
     return parser
@@ -84,7 +65,6 @@ def refine(arguments: Sequence[str]) -> None:
     parser = build_parser()
     config = parse(parser, arguments, PROFILES)
     with open_reporter(config.run_dir / 'result.json') as reporter:
-        watch_launcher()
         reporter.finish(_run(parser, config, reporter))
 
 

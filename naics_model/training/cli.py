@@ -30,11 +30,11 @@ from naics_model.jobs.lightning import (
     check_placement,
     choose_logger,
     flat,
+    job_parser,
     make_trainer,
     watched_in_terminal,
 )
 from naics_model.jobs.reporting import JobResult, Reporter, open_reporter
-from naics_model.jobs.watchdog import watch_launcher
 from naics_model.training.callbacks import CurriculumWatch
 from naics_model.training.data import DataSettings, TripletDataModule
 from naics_model.training.module import TripletModule
@@ -45,33 +45,12 @@ PROFILES = Path(__file__).parent / 'profiles'
 
 def build_parser() -> ArgumentParser:
     """Return the parser; every setting of the YAML profiles is an option of the same name."""
-    parser = ArgumentParser(
-        prog='python -m naics_model.training fit',
-        description='Train the text encoder on one curriculum stage and export it.',
-        exit_on_error=False,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        '--config', action='config', help='A profile (smoke, cpu, gpu) or a YAML file.'
+    parser = job_parser(
+        'python -m naics_model.training fit',
+        'Train the text encoder on one curriculum stage and export it.',
     )
     parser.add_argument(
         '--curriculum', type=str, required=True, help='A built-in stage by name, or a YAML file.'
-    )
-    parser.add_argument(
-        '--run_dir',
-        type=Path,
-        required=True,
-        help='Folder of checkpoints, the exported model and result.json.',
-    )
-    parser.add_argument('--seed', type=int, default=0, help='Of everything random.')
-    parser.add_argument(
-        '--keep_best', type=int, default=1, help='How many of the best checkpoints to keep.'
-    )
-    parser.add_argument(
-        '--ckpt_path',
-        type=str | None,
-        default=None,
-        help='A checkpoint to go on from; `last` is the latest in --run_dir, if any.',
     )
     parser.add_class_arguments(DataSettings, 'data')
     parser.add_class_arguments(TripletModule, 'model')
@@ -105,7 +84,6 @@ def fit(arguments: Sequence[str]) -> None:
     parser = build_parser()
     config = parse(parser, arguments, PROFILES)
     with open_reporter(config.run_dir / 'result.json') as reporter:
-        watch_launcher()
         check_placement(config.trainer)
         stage = load_stage(config.curriculum)
         data = prepare_data(config, stage)

@@ -21,6 +21,7 @@ from naics_model.jobs.optimiser import parameter_groups, warmup_cosine
 from naics_model.jobs.seeds import derived_seed
 from naics_model.losses.contrastive import info_nce
 from naics_model.losses.hierarchy import hierarchy_fit
+from naics_model.losses.load_balance import load_balance
 from naics_model.losses.radius import radius_ladder
 from naics_model.training.data import StepBatch
 
@@ -82,7 +83,7 @@ class TripletModule(TrainableCheckpoint):
         self.warmup_share = warmup_share
         self.weights = weights
         self.seed = seed
-        self.curvature: float = self.embedder.settings['curvature']
+        self.curvature = self.embedder.curvature
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
         if weights.hierarchy_fit > 0:
             self.log_scale = nn.Parameter(torch.zeros(()))
@@ -110,7 +111,9 @@ class TripletModule(TrainableCheckpoint):
             'radius_ladder': radius_ladder(radius(output.tangent, self.curvature), batch.levels),
         }
         if output.gate_probabilities is not None:
-            losses['load_balance'] = output.load_balance
+            losses['load_balance'] = load_balance(
+                output.gate_probabilities, self.embedder.settings['top_k']
+            )
         if self.weights.hierarchy_fit > 0:
             losses['hierarchy_fit'] = hierarchy_fit(distances, batch.tree, self.log_scale)
         return losses, output

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from naics_model.encoder.moe import LinearFusion, MixtureOfExperts, assignment_shares, balance
+from naics_model.encoder.moe import LinearFusion, MixtureOfExperts, assignment_shares
 from naics_model.encoder.projection import HyperbolicProjection
 from naics_model.geometry import lorentz
 
@@ -46,7 +46,6 @@ def test_assignment_shares_count_every_choice() -> None:
     torch.testing.assert_close(
         assignment_shares(probabilities, 1), torch.tensor([2 / 3, 1 / 3, 0.0])
     )
-    assert balance(probabilities, 2).item() == pytest.approx(1.0)
 
 
 def test_both_fusions_start_from_the_mean_of_the_channels() -> None:

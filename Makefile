@@ -2,22 +2,13 @@
 
 PYTHON  ?= python3
 EDITION ?= 2022
-PROFILE ?= smoke
 PORT    ?= 3000
 MLFLOW_PORT ?= 5000
 
--include .env
-export
-
 VENV := .venv
 BIN  := $(VENV)/bin
-# Everything that runs here keeps its state in this checkout.
-export DAGSTER_HOME ?= $(CURDIR)/dagster_home
-export NAICS_DATA_DIR ?= $(CURDIR)/data
 # Threads that wait for each other sleep and do not spin: several times faster on a busy machine.
 export OMP_WAIT_POLICY ?= PASSIVE
-export MLFLOW_DISABLE_TELEMETRY ?= true
-export MLFLOW_TRACKING_URI ?= sqlite:///$(NAICS_DATA_DIR)/mlflow.db
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo edition test lint types unit dev sample clean
@@ -41,7 +32,7 @@ demo: install  ## The whole graph on the bundled sample edition: offline, on a C
 	@$(BIN)/python -m naics_assets.materialize --edition sample --profile smoke
 
 edition: install  ## The whole graph for a real edition: make edition EDITION=2022 PROFILE=smoke
-	@$(BIN)/python -m naics_assets.materialize --edition $(EDITION) --profile $(PROFILE)
+	@$(BIN)/python -m naics_assets.materialize --edition $(EDITION) $(if $(PROFILE),--profile $(PROFILE))
 
 test: install lint types unit  ## Lint, types and tests
 
@@ -56,18 +47,11 @@ unit: install
 	$(BIN)/python -m pytest
 
 dev: install  ## Dagster's UI and daemon, and MLflow, on this machine only
-	@mkdir -p $(NAICS_DATA_DIR)
-	@echo "Dagster  http://127.0.0.1:$(PORT)"
-	@echo "MLflow   http://127.0.0.1:$(MLFLOW_PORT)"
-	@echo "Ctrl-C stops both."
-	@trap 'kill 0' EXIT INT TERM; \
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --backend-store-uri $(MLFLOW_TRACKING_URI) --workers 1 \
-	    --host 127.0.0.1 --port $(MLFLOW_PORT) >$(NAICS_DATA_DIR)/mlflow.log 2>&1 & \
-	$(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(PORT)
+	@$(BIN)/python -m naics_assets.dev --port $(PORT) --mlflow-port $(MLFLOW_PORT)
 
 sample: install  ## Write the workbooks of the sample edition anew from their table
 	@$(BIN)/python -m naics_model.corpus.sample.write_workbooks
 
-clean:  ## Remove what the graph made (data, runs); keeps the installation
+clean:  ## Remove ./data and the runs in ./dagster_home; keeps the installation
 	rm -rf data
 	find dagster_home -mindepth 1 ! -name dagster.yaml -delete

@@ -19,8 +19,11 @@ import dagster as dg
 from rich.console import Console
 
 from naics_assets.definitions import defs
+from naics_assets.defs.training.stages import LAST_STAGE
+from naics_assets.lib.environment import prepare_environment
 from naics_assets.lib.follower import Follower
 from naics_assets.lib.summary import print_summary
+from naics_assets.lib.torchrun import TRAINING_PROFILES
 from naics_model.corpus.editions import load_editions
 from naics_model.storage.layout import EditionFolder, default_data_dir
 
@@ -46,8 +49,9 @@ def output_to(log: Path) -> Iterator[Console]:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        os.dup2(saved[0], 1)
-        os.dup2(saved[1], 2)
+        for number, descriptor in enumerate(saved, start=1):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
         terminal.close()
 
 
@@ -87,12 +91,13 @@ def materialise(edition: str, profile: str) -> int:
             for failure in follower.failures:
                 console.print(failure, highlight=False, markup=False)
             return 1
-        print_summary(console, folder, profile, took)
+        print_summary(console, folder, folder.stage(LAST_STAGE) / 'model', profile, took)
     return 0
 
 
 def main() -> int:
     """Read the command line and run."""
+    prepare_environment()
     parser = argparse.ArgumentParser(
         prog='python -m naics_assets.materialize',
         description='Materialise every asset of one edition, and print its evaluation.',
@@ -100,10 +105,12 @@ def main() -> int:
     )
     parser.add_argument('--edition', default='sample', choices=list(load_editions()))
     parser.add_argument(
-        '--profile', default='smoke', help='smoke, cpu, gpu, or the path of a training YAML'
+        '--profile',
+        default=os.environ.get('NAICS_PROFILE') or 'smoke',
+        choices=sorted(path.stem for path in TRAINING_PROFILES.glob('*.yaml')),
+        help='how long to train, and on what (default: %(default)s)',
     )
     arguments = parser.parse_args()
-    os.environ.setdefault('DAGSTER_HOME', str(Path('dagster_home').absolute()))
     return materialise(arguments.edition, arguments.profile)
 
 

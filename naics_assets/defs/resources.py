@@ -1,10 +1,10 @@
 """The resources of the graph, configured from the environment (`.env.example` lists the names)."""
 
 import os
-from pathlib import Path
 
 import dagster as dg
 
+from naics_assets.lib.environment import default_tracking_uri
 from naics_assets.lib.mlflow_tracker import MlflowTracker
 from naics_assets.lib.paths import NaicsPaths
 from naics_assets.lib.torchrun import JobLauncher
@@ -14,11 +14,7 @@ from naics_model.storage.layout import default_data_dir
 @dg.definitions
 def resources() -> dg.Definitions:
     data_dir = default_data_dir()
-    # A database file: MLflow no longer keeps runs in plain folders.
-    local_database = f'sqlite:///{data_dir / "mlflow.db"}'
-    tracking_uri = os.environ.get('MLFLOW_TRACKING_URI') or local_database
-    if tracking_uri.startswith('sqlite:///'):
-        Path(tracking_uri.removeprefix('sqlite:///')).parent.mkdir(parents=True, exist_ok=True)
+    tracking_uri = os.environ.get('MLFLOW_TRACKING_URI') or default_tracking_uri()
     return dg.Definitions(
         resources={
             'paths': NaicsPaths(

@@ -83,6 +83,9 @@ class MlflowTracker(dg.ConfigurableResource):
             context: the step's context; its asset, partition, run, and the data versions of the
                 assets it is made from become the run's tags.
         """
+        if self.tracking_uri.startswith('sqlite:///'):
+            database = Path(self.tracking_uri.removeprefix('sqlite:///'))
+            database.parent.mkdir(parents=True, exist_ok=True)
         client = _client(self.tracking_uri)
         experiment_id = self._experiment_id(client)
         parent_id = self._parent_run(client, experiment_id, context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -13,12 +14,15 @@ from naics_model.storage.files import read_json
 from naics_model.storage.layout import EditionFolder
 
 
-def print_summary(console: Console, folder: EditionFolder, profile: str, took: str) -> None:
+def print_summary(
+    console: Console, folder: EditionFolder, model: Path, profile: str, took: str
+) -> None:
     """Print the evaluation of an edition's latest run.
 
     Args:
         console: where to.
         folder: the edition's files.
+        model: the folder of the exported text model.
         profile: the training profile of the run.
         took: how long the run took, in words.
     """
@@ -35,7 +39,7 @@ def print_summary(console: Console, folder: EditionFolder, profile: str, took: s
     for what, where in (
         ('report', folder.evaluation / 'evaluation_report.html'),
         ('embeddings', folder.refined_embeddings),
-        ('text model', folder.stage('stage_3_hard') / 'model'),
+        ('text model', model),
         ('triplets', folder.triplets),
         ('all files', folder.path),
     ):

@@ -7,11 +7,13 @@ same command in a shell.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -38,7 +40,7 @@ class JobLauncher(dg.ConfigurableResource):
     """Launches jobs; its settings are what a person chooses before a run.
 
     Attributes:
-        profile: the profile of training and refinement: `smoke`, `cpu`, `gpu`, or a YAML's path.
+        profile: the profile of training and refinement: `smoke`, `cpu` or `gpu`.
         processes: processes of a training job on this machine (one per GPU).
     """
 
@@ -75,24 +77,24 @@ class JobLauncher(dg.ConfigurableResource):
         Raises:
             dagster.Failure: the job ended with an error; the last lines it said are in the text.
         """
-        launcher = [sys.executable, '-m']
-        if distributed:
-            launcher += ['torch.distributed.run', '--standalone']
-            launcher += ['--nproc-per-node', str(self.processes), '-m']
-        command = [*launcher, module, *map(str, arguments)]
-        context.log.debug(f'Launching: {shlex.join(command)}')
-
-        with dg.open_pipes_session(
-            context=context,
-            context_injector=dg.PipesTempFileContextInjector(),
-            message_reader=dg.PipesTempFileMessageReader(),
-        ) as session:
+        with (
+            tempfile.TemporaryDirectory() as meeting,
+            dg.open_pipes_session(
+                context=context,
+                context_injector=dg.PipesTempFileContextInjector(),
+                message_reader=dg.PipesTempFileMessageReader(),
+            ) as session,
+        ):
+            ranks = _torchrun(self.processes, Path(meeting) / 'rendezvous') if distributed else []
+            command = [sys.executable, '-m', *ranks, module, *map(str, arguments)]
+            context.log.debug(f'Launching: {shlex.join(command)}')
             process = subprocess.Popen(
                 command,
                 env={
                     # Waiting threads sleep: where a neighbour keeps a core busy, threads that spin
                     # for it make a step of two cores take 16 seconds in place of 3.
                     'OMP_WAIT_POLICY': 'PASSIVE',
+                    'TORCH_DISABLE_SHARE_RDZV_TCP_STORE': '1',
                     **os.environ,
                     **session.get_bootstrap_env_vars(),
                     **(environment or {}),
@@ -118,11 +120,23 @@ class JobLauncher(dg.ConfigurableResource):
                         break
             finally:
                 _stop(process)
-                reader.join()
+                reader.join(TERMINATE_SECONDS)
         _observe_epochs(context, session, observed)
         if process.returncode != 0:
             raise dg.Failure(_reason(module, process.returncode, last_lines), allow_retries=False)
         return read_json(result_path)
+
+
+def _torchrun(processes: int, rendezvous: Path) -> list[str]:
+    """Return torchrun's arguments for ranks on this machine that meet in a file.
+
+    Its `--standalone` would open a port on every interface, and unpickle what comes in there. With
+    a file (and TORCH_DISABLE_SHARE_RDZV_TCP_STORE) one rank opens no port at all; several open
+    those of their process group.
+    """
+    meeting = ['--nnodes', '1', '--rdzv-backend', 'c10d', '--rdzv-conf', 'store_type=file']
+    meeting += ['--rdzv-endpoint', str(rendezvous), '--rdzv-id', 'job']
+    return ['torch.distributed.run', *meeting, '--nproc-per-node', str(processes), '-m']
 
 
 def _reason(module: str, code: int, last_lines: Sequence[str]) -> str:
@@ -166,16 +180,18 @@ def _observe_epochs(context: dg.AssetExecutionContext, session: Any, observed: i
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
-    """End a job and all its ranks: ask, wait, insist. Does nothing to a job that has ended.
+    """End a job and all its ranks: ask, wait, insist.
 
     The signals go to the whole process group; a signal to torchrun alone would leave ranks alive.
+    For the same reason the group is ended even if its leader has ended already.
     """
     for signal_number, seconds in (
         (signal.SIGINT, SAVE_SECONDS),
         (signal.SIGTERM, TERMINATE_SECONDS),
-        (signal.SIGKILL, TERMINATE_SECONDS),
     ):
-        if process.poll() is not None:
-            return
-        os.killpg(process.pid, signal_number)
-        _wait(process, seconds)
+        if process.poll() is None:
+            os.killpg(process.pid, signal_number)
+            _wait(process, seconds)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -121,7 +121,7 @@ def _read_cross_references(
     """Return code -> its cross-reference sentences, each once, in order."""
     rows = read_table(path, edition.workbook('cross_references'))
     sentences: dict[str, list[str]] = {}
-    for printed, cell in rows.iter_rows():
+    for printed, cell in rows.select('code', 'text').iter_rows():
         code = normalise_code(printed or '')
         if code not in taxonomy.index:
             raise DataError(

@@ -1,8 +1,8 @@
 """Bytes into the source folder: from the package, a folder of the user's, or the Bureau's site.
 
-Whatever the origin, a file is checked to be a whole workbook before it takes its name, so that an
-error page, a truncated answer or a killed process never replaces a good file. What is in the
-workbook is not read here.
+Whatever the origin, a file is checked to be a whole workbook that opens before it takes its name,
+so that an error page, a truncated answer or a killed process never replaces a good file. The cells
+are not read here.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ What the cells mean is not decided here (see text.py).
 
 from __future__ import annotations
 
+import io
+import lzma
 import zipfile
 import zlib
 from pathlib import Path
@@ -17,10 +19,12 @@ from naics_model.errors import WorkbookError
 
 _OLD_EXCEL = b'\xd0\xcf\x11\xe0'
 _RENAMED = 'If the Census Bureau renamed it, change naics_model/corpus/editions.toml.'
+# What zipfile raises on bad bytes: wrong offsets are a ValueError, a bad bzip2 part an OSError.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, OSError)
 
 
 def check_is_workbook(path: Path, *, name: str | None = None) -> None:
-    """Check that a file is a whole .xlsx: an undamaged zip archive with a workbook in it.
+    """Check that a file is a whole .xlsx: an undamaged zip archive with a workbook that opens.
 
     Args:
         path: the file.
@@ -29,22 +33,44 @@ def check_is_workbook(path: Path, *, name: str | None = None) -> None:
     Raises:
         WorkbookError: it is something else; the message says what it looks like.
     """
-    name = name or str(path)
-    with path.open('rb') as file:
-        start = file.read(512).lstrip()
+    _open(path, name or str(path))
+
+
+def _open(path: Path, name: str) -> fastexcel.ExcelReader:
+    _check_archive(path, name)
+    # An undamaged archive is not yet a workbook: its parts may hold anything.
+    try:
+        return fastexcel.read_excel(path)
+    except fastexcel.FastExcelError as error:
+        raise WorkbookError(
+            f'{name} is no readable .xlsx workbook ({_reason(error)}): fetch it again.'
+        ) from None
+
+
+def _check_archive(path: Path, name: str) -> None:
+    # From memory, so that an OSError below is of the content and never of the disk.
+    content = path.read_bytes()
+    start = content[:512].lstrip()
     if not start.startswith(b'PK'):
         raise WorkbookError(f'{name} is not an .xlsx workbook: {_looks_like(start)}.')
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
             damaged = archive.testzip()
             members = archive.namelist()
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except RuntimeError as error:
+        # Encrypted parts; NotImplementedError, a subclass, for stronger ways to pack or lock them.
         raise WorkbookError(
-            f'{name} is a damaged or truncated .xlsx workbook ({error}): fetch it again.'
+            f'{name} is an .xlsx workbook that is encrypted or packed in an unknown way ({error}): '
+            'save it again as .xlsx, without a password.'
+        ) from None
+    except _DAMAGE as error:
+        reason = str(error) or type(error).__name__
+        raise WorkbookError(
+            f'{name} is a damaged or truncated .xlsx workbook ({reason}): fetch it again.'
         ) from None
     if damaged is not None:
         raise WorkbookError(
-            f'{name} is a damaged .xlsx workbook (in its part {damaged}): fetch it again.'
+            f'{name} is a damaged .xlsx workbook (in its part {damaged!r}): fetch it again.'
         )
     if 'xl/workbook.xml' not in members:
         raise WorkbookError(
@@ -73,17 +99,31 @@ def read_table(path: Path, workbook: Workbook) -> pl.DataFrame:
         without the wholly empty ones.
 
     Raises:
-        WorkbookError: the file is missing or no workbook, or lacks the sheet or a column.
+        WorkbookError: the file is missing or no workbook, lacks the sheet or a column, or the sheet
+            is damaged.
     """
     if not path.is_file():
         raise WorkbookError(f'{path} does not exist: fetch the {workbook.name} workbook first.')
-    check_is_workbook(path)
-    reader = fastexcel.read_excel(path)
+    reader = _open(path, str(path))
     if workbook.sheet not in reader.sheet_names:
         raise WorkbookError(
             f'{path} has no sheet {workbook.sheet!r}: its sheets are '
-            f'{", ".join(map(repr, reader.sheet_names))}. {_RENAMED}'
+            f'{", ".join(map(repr, reader.sheet_names)) or "none"}. {_RENAMED}'
         )
+    try:
+        return _columns(reader, path, workbook)
+    except fastexcel.FastExcelError as error:
+        raise WorkbookError(
+            f'{path}, sheet {workbook.sheet!r}, cannot be read ({_reason(error)}): fetch it again.'
+        ) from None
+
+
+def _reason(error: fastexcel.FastExcelError) -> str:
+    # The lines after the first only repeat what was being read.
+    return str(error).partition('\n')[0].removeprefix('calamine error: ')
+
+
+def _columns(reader: fastexcel.ExcelReader, path: Path, workbook: Workbook) -> pl.DataFrame:
     columns = reader.load_sheet(workbook.sheet, n_rows=0, dtypes='string').available_columns()
     # Some headers are empty; fastexcel generates names for those.
     header = [column.name for column in columns if column.column_name_from == 'looked_up']

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from naics_model.curriculum.quotas import COLUMNS, balanced_weights, deliver, mix_of, slots
+from naics_model.curriculum.quotas import COLUMNS, balanced_weights, deliver, slots
 from naics_model.curriculum.sampler import TripletSampler
 from naics_model.errors import ConfigurationError
 from naics_model.triplets.hardness import hardness_matrix
@@ -80,11 +80,6 @@ def compose(sampler: TripletSampler, *, pool_size: int, items: int) -> PooledBat
     first = np.take_along_axis(harder[chosen], hardness.astype(np.int64), axis=1)
     negatives = np.take_along_axis(by_hardness, first + rank, axis=1)
     return PooledBatch(codes, anchor[chosen], positive[chosen], negatives, hardness)
-
-
-def effective_mix(hardness: NDArray[np.uint8]) -> dict[int, float]:
-    """Return the share of each hardness, 1 to 8, among negatives of any shape."""
-    return mix_of(np.bincount(hardness.ravel(), minlength=COLUMNS))
 
 
 def _choose_codes(

@@ -1,21 +1,20 @@
 """Drawing items (anchor, positive, K negatives) of a stage, all of them rows of the triplets.
 
-What belongs here: random choice, shards, resuming. Which pairs and how many negatives of each
+What belongs here: random choice and shards. Which pairs and how many negatives of each
 hardness is decided once, in `pairs.py` and `quotas.py`; a draw touches only the items that it
 returns.
 """
 
 from __future__ import annotations
 
-import hashlib
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from naics_model.curriculum.pairs import PairTable, pair_table
-from naics_model.curriculum.quotas import balanced_weights, mix_of, quotas, shortfall, slots
+from naics_model.curriculum.quotas import balanced_weights, mix_of, quotas, slots
 from naics_model.curriculum.stage import Stage
 from naics_model.errors import ConfigurationError
 from naics_model.triplets.hardness import EXCLUDED
@@ -48,6 +47,11 @@ class TripletSampler:
     each has its share of every kind; each rank has its own random stream. With several workers
     per rank, count them as ranks (`rank * workers + worker` of `world_size * workers`). Equal
     arguments give equal draws.
+
+    Resuming: `generator` is the only state; whatever else is here follows from the arguments. So
+    nothing is saved. Who wants to resume re-seeds the generator where a stream begins, with a seed
+    that names the stream (of training, the epoch's number): equal arguments and an equal seed give
+    equal draws, whatever was drawn before.
 
     Attributes:
         index, stage: as given.
@@ -97,17 +101,10 @@ class TripletSampler:
         self._cumulative = np.cumsum(weights[self._shard])
         self._cumulative /= self._cumulative[-1]
         self._generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(rank,)))
-        self._identity = {
-            'stage': stage.model_dump_json(),
-            'relations': _fingerprint(index),
-            'seed': seed,
-            'rank': rank,
-            'world_size': world_size,
-        }
 
     @property
     def generator(self) -> np.random.Generator:
-        """This rank's random stream; what draws from it is resumed with the sampler."""
+        """This rank's random stream, of all that is drawn; re-seed it to begin another."""
         return self._generator
 
     @cached_property
@@ -127,10 +124,6 @@ class TripletSampler:
         """The share of each hardness that this rank's draws have in the long run, exactly."""
         weights = np.diff(self._cumulative, prepend=0)
         return mix_of(weights @ self.pairs.taken[self._shard])
-
-    def shortfall(self) -> str | None:
-        """Return one sentence that names buckets more than 5 points off the request, or None."""
-        return shortfall(self.requested_mix, self.expected_mix)
 
     def draw(self, items: int) -> TripletBatch:
         """Draw the next items.
@@ -185,34 +178,3 @@ class TripletSampler:
         row, slot = np.nonzero(hardness == EXCLUDED)
         place[row, slot] = self.pairs.excluded[excluded_start[row] + number[row, slot]]
         return place
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what `load_state_dict` needs to go on after the last draw; plain values only."""
-        return {
-            'identity': dict(self._identity),
-            'generator': self._generator.bit_generator.state,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where another sampler with equal arguments stopped.
-
-        Raises:
-            ConfigurationError: the state is of other relations, another stage, seed, rank or
-                world size.
-        """
-        different = [
-            key for key, value in self._identity.items() if state['identity'].get(key) != value
-        ]
-        if different:
-            raise ConfigurationError(
-                f'The sampler cannot resume, because {" and ".join(different)} differ from the '
-                'checkpoint: resume with the same settings, or start a new run.'
-            )
-        self._generator.bit_generator.state = state['generator']
-
-
-def _fingerprint(index: RelationIndex) -> str:
-    digest = hashlib.sha256(' '.join(index.codes).encode())
-    for array in (index.distance, index.exclusion_offsets, index.exclusion_targets):
-        digest.update(array.tobytes())
-    return digest.hexdigest()

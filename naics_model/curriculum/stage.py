@@ -68,12 +68,12 @@ class Stage(BaseModel):
         return self
 
 
-def load_stage(name_or_path: str, folder: Path | None = None) -> Stage:
+def load_stage(name_or_path: str) -> Stage:
     """Read a stage.
 
     Args:
-        name_or_path: a name such as '02_stage_medium', or the path of a YAML file.
-        folder: a folder of one's own stages, searched by name before the built-in ones.
+        name_or_path: the name of a built-in one, such as '02_stage_medium', or the path of a YAML
+            file.
 
     Raises:
         ConfigurationError: there is no such stage, or its settings are wrong.
@@ -83,14 +83,12 @@ def load_stage(name_or_path: str, folder: Path | None = None) -> Stage:
         if not given.is_file():
             raise ConfigurationError(f'There is no stage file {given}.')
         return _read(given)
-    folders = [_BUILT_IN] if folder is None else [folder, _BUILT_IN]
-    for place in folders:
-        if (place / f'{name_or_path}.yaml').is_file():
-            return _read(place / f'{name_or_path}.yaml')
-    known = sorted({path.stem for place in folders for path in place.glob('*.yaml')})
+    built_in = {path.stem: path for path in _BUILT_IN.glob('*.yaml')}
+    if name_or_path in built_in:
+        return _read(built_in[name_or_path])
     raise ConfigurationError(
-        f'There is no stage {name_or_path!r}: the known ones are {_list(known)}, and a path that '
-        'ends in .yaml names a stage of your own.'
+        f'There is no stage {name_or_path!r}: the known ones are {_list(sorted(built_in))}, and a '
+        'path that ends in .yaml names a stage of your own.'
     )
 
 

@@ -68,7 +68,7 @@ class NaicsEmbedder(nn.Module):
         SourceError: the backbone's files can not be read.
 
     Example:
-        >>> embedder = NaicsEmbedder.from_pretrained(Path('data/2022/training/stage_3_hard/model'))
+        >>> embedder = NaicsEmbedder.from_pretrained('data/2022/training/stage_3_hard/model')
         >>> embedder.encode(['Growing soybeans', 'Retail bakery']).shape
         torch.Size([2, 64])
     """
@@ -219,13 +219,14 @@ class NaicsEmbedder(nn.Module):
         write_json(config, folder / CONFIG_FILE)
 
     @classmethod
-    def from_pretrained(cls, folder: Path) -> Self:
+    def from_pretrained(cls, folder: Path | str) -> Self:
         """Load a folder written by `save_pretrained`, in eval mode.
 
         Raises:
             DataError: a file is missing or damaged.
             ConfigurationError: settings, backbone and weights do not belong together.
         """
+        folder = Path(folder)
         config = _read_config(folder)
         try:
             embedder = cls(**config['settings'])

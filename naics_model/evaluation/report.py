@@ -148,11 +148,11 @@ def build_report(evaluation: Evaluation, pictures: Mapping[str, bytes]) -> Docum
 def _lead(e: Evaluation) -> tuple[str, ...]:
     hits = {name: e.metrics[f'{key}/retrieval/hit_at_1'] for key, name in (*MODELS, *BASELINES)}
     shown = {name: f'{100 * share:.1f} %' for name, share in hits.items()}
-    model = max(hits['Text'], hits['Refined'])
-    baseline = max(('TF-IDF', 'Zero-shot'), key=hits.__getitem__)
+    baseline = max((name for _, name in BASELINES), key=hits.__getitem__)
+    better = [name.lower() for _, name in MODELS if hits[name] > hits[baseline]]
     verdict = (
-        'On this measure the model beats both baselines.'
-        if model > hits[baseline]
+        f'On this measure the {" and the ".join(better)} embeddings beat both baselines.'
+        if better
         else f'On this measure the model does not beat the better baseline, {baseline}.'
     )
     return (
@@ -184,7 +184,7 @@ def _caveats(e: Evaluation) -> tuple[str, ...]:
         'show that the geometry holds the tree, which can be memorised without reading a word; '
         'they say nothing about codes never seen.',
         'The held-out activities were never seen: they stand in no text that the model or a '
-        'baseline reads, and no choice was made by them. Activities that a text quotes are '
+        'baseline reads, and no checkpoint was chosen by them. Activities that a text quotes are '
         'therefore not among them, which makes these questions harder than the whole index.',
         'Both baselines read the title, the description and the illustrative examples of each '
         'code; the model reads its exclusions as well.',
@@ -247,8 +247,8 @@ def _training(e: Evaluation, losses: bytes | None) -> list[Block]:
         blocks.append(
             Paragraph(
                 'Curriculum: the share of negatives of each hardness that a stage asks for, and '
-                'the share that the taxonomy could supply. The margin is how many steps farther '
-                'from the anchor the negative is than the positive.'
+                'the share that it saw in its last epoch. The margin is how many steps farther from '
+                'the anchor the negative is than the positive.'
             )
         )
     return blocks + mixes

@@ -28,7 +28,11 @@ def workbook_asset(kind: str, description: str) -> dg.AssetsDefinition:
         name = context.partition_key
         with plain_errors(), measured() as cost:
             fetched = fetch_workbook(
-                edition(name), kind, paths.edition(name).source, source_dir=paths.source
+                edition(name),
+                kind,
+                paths.edition(name).source,
+                source_dir=paths.source,
+                progress=context.log.info,
             )
         known = {True: 'yes', False: 'NO: new content', None: 'no digest on record'}[fetched.known]
         return file_result(

@@ -47,6 +47,9 @@ def stage_asset(name: str, curriculum: str, previous: str | None) -> dg.AssetsDe
         arguments: list[str | Path] = ['fit', '--config', jobs.profile, '--curriculum', curriculum]
         arguments += ['--data.relation_index', folder.relation_index]
         arguments += ['--data.token_cache', folder.token_cache, '--run_dir', run_dir]
+        if context.run.tags.get('dagster/retry_number'):
+            # A crashed run tried again goes on from its last checkpoint.
+            arguments += ['--ckpt_path', 'last']
         if previous:
             arguments += ['--model.init_from', folder.stage(previous) / 'model']
         with plain_errors(), mlflow.job_run(context) as run:

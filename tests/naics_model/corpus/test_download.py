@@ -7,6 +7,7 @@ import io
 import json
 import socket
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +24,21 @@ from naics_model.errors import ConfigurationError, SourceError
 from naics_model.storage.files import sha256_of
 
 FILE = '2022_NAICS_Index_File.xlsx'
+
+
+def with_part(content: bytes, part: str, text: bytes) -> bytes:
+    """The same archive, whole in itself, with other bytes in one of its parts."""
+    changed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(changed, 'w') as new:
+        for name in old.namelist():
+            new.writestr(name, text if name == part else old.read(name))
+    return changed.getvalue()
+
+
+def encrypted(content: bytes) -> bytes:
+    """The same archive with its first part marked as encrypted."""
+    at = content.index(b'PK\x01\x02') + 8
+    return content[:at] + bytes([content[at] | 1]) + content[at + 1 :]
 
 
 def workbook_bytes(text: str) -> bytes:
@@ -229,6 +245,8 @@ def test_no_network_says_so_and_keeps_the_old_file(tmp_path: Path) -> None:
         (b'<!DOCTYPE html><html>Access denied</html>', 'looks like an HTML page'),
         (GOOD[:-200], 'damaged or truncated'),
         (b'', 'the file is empty'),
+        (with_part(GOOD, 'xl/workbook.xml', b'<workbook><sheets>'), 'no readable'),
+        (encrypted(GOOD), 'encrypted'),
     ],
 )
 def test_an_answer_that_is_no_workbook_never_replaces_a_good_file(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -108,6 +109,56 @@ def test_a_workbook_with_a_flipped_byte_is_refused(book: Path) -> None:
     book.write_bytes(content)
     with pytest.raises(WorkbookError, match='damaged'):
         check_is_workbook(book)
+
+
+@pytest.mark.parametrize(
+    ('part', 'sentence'),
+    [
+        ('xl/workbook.xml', r'codes\.xlsx is no readable .* \(Xlsx error: .*\): fetch it again\.$'),
+        (
+            'xl/worksheets/sheet1.xml',
+            r"sheet 'tbl_2022.*', cannot be read \(Xlsx error: .*\): fetch it again\.$",
+        ),
+    ],
+)
+def test_a_whole_archive_with_a_broken_part_is_refused(
+    book: Path, part: str, sentence: str
+) -> None:
+    with zipfile.ZipFile(book) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    parts[part] = parts[part][: len(parts[part]) * 2 // 3]
+    with zipfile.ZipFile(book, 'w') as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    with pytest.raises(WorkbookError, match=sentence) as caught:
+        read_table(book, CODES)
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('at', 'value', 'sentence'),
+    [
+        (8, 0x01, r'is encrypted or packed .*password required .*without a password\.$'),
+        (8, 0x41, r'is encrypted or packed .*strong encryption'),
+        (10, 99, r'is encrypted or packed .*compression method'),
+        # Read as bzip2, and as beginning beyond the end.
+        (10, 12, r'damaged'),
+        (42, 0x7FFF, r'damaged'),
+    ],
+)
+def test_a_part_that_is_locked_or_misdescribed_is_refused(
+    book: Path, at: int, value: int, sentence: str
+) -> None:
+    content = bytearray(book.read_bytes())
+    entry = content.index(b'PK\x01\x02')
+    local = struct.unpack_from('<I', content, entry + 42)[0]
+    struct.pack_into('<H', content, entry + at, value)
+    if at == 10:
+        struct.pack_into('<H', content, local + 8, value)
+    book.write_bytes(content)
+    for read in (check_is_workbook, lambda path: read_table(path, CODES)):
+        with pytest.raises(WorkbookError, match=sentence):
+            read(book)
 
 
 def test_another_zip_archive_is_refused(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from naics_model.corpus.descriptions import build_descriptions, taxonomy_of
 from naics_model.corpus.editions import edition
-from naics_model.curriculum.pool import compose, effective_mix
+from naics_model.curriculum.pool import compose
+from naics_model.curriculum.quotas import mix_of, shortfall
 from naics_model.curriculum.sampler import TripletBatch, TripletSampler
 from naics_model.curriculum.stage import load_stage
 from naics_model.taxonomy.distances import distance_table
@@ -56,10 +57,10 @@ def test_every_bucket_of_a_built_in_stage_comes_within_five_points(
 ) -> None:
     sampler = TripletSampler(index, load_stage(name), seed=1)
     assert sampler.pairs.too_few == 0
-    assert sampler.shortfall() is None
-    drawn = effective_mix(sampler.draw(20_000).hardness)
+    assert shortfall(sampler.requested_mix, sampler.expected_mix) is None
+    drawn = _mix(sampler.draw(20_000).hardness)
     pools = [compose(sampler, pool_size=256, items=512).hardness for _ in range(10)]
-    pooled = effective_mix(np.concatenate(pools))
+    pooled = _mix(np.concatenate(pools))
     for level, share in sampler.requested_mix.items():
         assert abs(sampler.expected_mix[level] - share) < 0.05
         assert abs(drawn[level] - share) < 0.05
@@ -141,6 +142,10 @@ def test_all_triplets_of_2022(folder: Path, index: RelationIndex) -> None:
     )
     assert found == [(items.height,)]
     assert items.height > 50_000
+
+
+def _mix(hardness: np.ndarray) -> dict[int, float]:
+    return mix_of(np.bincount(hardness.ravel(), minlength=9))
 
 
 def _batches(index: RelationIndex, name: str, items: int) -> list[TripletBatch]:

@@ -126,6 +126,11 @@ def test_weights_are_the_minimum_that_the_docstring_states(
         assert cost(weights) <= cost(other / other.sum()) + 1e-9
 
 
+def test_a_mix_is_the_share_of_each_hardness() -> None:
+    mix = mix_of(np.array([0, 3, 0, 0, 0, 0, 0, 0, 1]))
+    assert mix == {1: 0.75, 2: 0, 3: 0, 4: 0, 5: 0, 6: 0, 7: 0, 8: 0.25}
+
+
 def test_a_shortfall_names_the_buckets_that_are_too_far_below() -> None:
     requested = {1: 0.4, 2: 0.3, 8: 0.3}
     assert shortfall(requested, {1: 0.45, 2: 0.26, 8: 0.29}) is None

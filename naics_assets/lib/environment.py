@@ -1,0 +1,29 @@
+"""The environment of the commands that people start: `.env`, and a place for everything."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from dotenv import load_dotenv
+
+from naics_model.storage.layout import default_data_dir
+
+
+def prepare_environment() -> None:
+    """Fill in what the environment leaves out: first from `.env`, then with this folder's places.
+
+    What is set already stays: `NAICS_SOURCE_DIR=... make edition` wins over a line in `.env`.
+    """
+    load_dotenv(Path('.env'), override=False)
+    data_dir = default_data_dir()
+    data_dir.mkdir(parents=True, exist_ok=True)
+    os.environ['NAICS_DATA_DIR'] = str(data_dir)
+    os.environ.setdefault('DAGSTER_HOME', str(Path('dagster_home').absolute()))
+    os.environ.setdefault('MLFLOW_TRACKING_URI', default_tracking_uri())
+    os.environ.setdefault('MLFLOW_DISABLE_TELEMETRY', 'true')
+
+
+def default_tracking_uri() -> str:
+    """Return a database file in the data folder: MLflow no longer keeps runs in plain folders."""
+    return f'sqlite:///{default_data_dir() / "mlflow.db"}'

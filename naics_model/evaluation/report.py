@@ -247,8 +247,8 @@ def _training(e: Evaluation, losses: bytes | None) -> list[Block]:
         blocks.append(
             Paragraph(
                 'Curriculum: the share of negatives of each hardness that a stage asks for, and '
-                'the share that it saw in its last epoch. The margin is how many steps farther from '
-                'the anchor the negative is than the positive.'
+                'the share that it saw in its last epoch. The margin is how many steps farther '
+                'from the anchor the negative is than the positive.'
             )
         )
     return blocks + mixes

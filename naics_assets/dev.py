@@ -29,7 +29,8 @@ def serve(port: int, mlflow_port: int) -> int:
     data_dir = Path(os.environ['NAICS_DATA_DIR'])
     log = data_dir / 'mlflow.log'
     print(f'Dagster  http://{HOST}:{port}')
-    print(f'MLflow   http://{HOST}:{mlflow_port}   (its log: {log})')
+    runs = '#/experiments?workflowType=machine_learning'
+    print(f'MLflow   http://{HOST}:{mlflow_port}/{runs}   (its log: {log})')
     print('Ctrl-C stops both.', flush=True)
     # Without this MLflow starts seven worker processes for features that are not used here.
     os.environ.setdefault('MLFLOW_SERVER_ENABLE_JOB_EXECUTION', 'false')

@@ -146,12 +146,13 @@ def job_result(
     main = result['files'][main_file]
     return dg.MaterializeResult(
         data_version=dg.DataVersion(main['sha256']),
+        # What is particular comes first: people read from the top, and metrics can be many.
         metadata={
+            **(metadata or {}),
             'path': dg.MetadataValue.path(main['path']),
             'size_mb': round(main['bytes'] / 1e6, 3),
             'seconds': result['seconds'],
             'peak_memory_mb': round(result['peak_memory_bytes'] / 1e6, 1),
             **{name: float(value) for name, value in result['metrics'].items()},
-            **(metadata or {}),
         },
     )

@@ -44,8 +44,8 @@ def evaluation_report(
         result,
         'metrics',
         {
-            'mlflow_run': run.run_id,
             'report': dg.MetadataValue.md(report),
             'report_page': dg.MetadataValue.path(folder.evaluation / 'evaluation_report.html'),
+            'mlflow_run': run.run_id,
         },
     )

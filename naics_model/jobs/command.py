@@ -15,7 +15,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from naics_model.errors import ConfigurationError, DataError, NaicsError
-from naics_model.jobs.watchdog import watch_launcher
+from naics_model.jobs.watchdog import heed_signals, watch_launcher
 
 _CONFIG_OPTIONS = ('--config', '-c')
 
@@ -104,6 +104,7 @@ def run_command(command: Callable[[Sequence[str]], None], arguments: Sequence[st
     Any other exception keeps its traceback: it is a mistake in the program, not in what was asked
         of it.
     """
+    heed_signals()
     watch_launcher()
     try:
         command(arguments)

@@ -34,6 +34,20 @@ def _end_group() -> None:
     os.killpg(os.getpgrp(), signal.SIGTERM)
 
 
+def heed_signals() -> None:
+    """Take back the signals by which a job is stopped, where the launcher handed them down ignored.
+
+    A shell ignores SIGINT for what it starts in the background, and Dagster then leaves SIGTERM
+    ignored as well: a job that kept both could not be stopped by asking.
+    """
+    for number, handler in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGTERM, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
 def watch_launcher(interval: float = 2.0) -> None:
     """Start the watch, in rank 0 only and only where the launcher asked for it
     (`NAICS_LAUNCHER_PID`).

@@ -11,7 +11,8 @@ from naics_model.jobs.watchdog import LAUNCHER_PID
 
 JOB = """
 import time
-from naics_model.jobs.watchdog import watch_launcher
+from naics_model.jobs.watchdog import heed_signals, watch_launcher
+heed_signals()
 watch_launcher(interval=0.05)
 print('watching', flush=True)
 time.sleep(60)
@@ -62,3 +63,19 @@ def test_nobody_is_watched_unasked_or_from_another_rank() -> None:
         assert job.poll() is None
         job.kill()
         job.wait()
+
+
+def test_a_job_started_in_the_background_can_be_stopped() -> None:
+    # Ignored signals are handed down to children.
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
+        jobs = [start(None), start(None)]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for job, number in zip(jobs, before, strict=True):
+        assert said(job) == 'watching\n'
+        job.send_signal(number)
+        assert job.wait(timeout=30) != 0

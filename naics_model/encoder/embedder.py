@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, Self
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from naics_model.encoder.backbones import MINILM, load_backbone, resolve_backbone
@@ -24,7 +24,7 @@ from naics_model.encoder.projection import HyperbolicProjection
 from naics_model.encoder.settings import FREE_SETTINGS, check_settings
 from naics_model.encoder.tokens import CHANNELS, TokenCache, length_buckets, tokenize
 from naics_model.errors import ConfigurationError, DataError
-from naics_model.storage.files import atomic_write, read_json, write_json
+from naics_model.storage.files import read_json, write_bytes, write_json
 
 CONFIG_FILE = 'config.json'
 WEIGHTS_FILE = 'model.safetensors'
@@ -205,8 +205,7 @@ class NaicsEmbedder(nn.Module):
     def save_pretrained(self, folder: Path) -> None:
         """Write config.json and model.safetensors, the latter with everything but the backbone."""
         weights = {name: t.detach().cpu().contiguous() for name, t in self.own_state().items()}
-        with atomic_write(folder / WEIGHTS_FILE) as temporary:
-            save_file(weights, temporary)
+        write_bytes(save(weights), folder / WEIGHTS_FILE)
         config = {
             'backbone': {
                 'name': self.backbone.name,

@@ -17,21 +17,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 from tokenizers import Encoding, Tokenizer
 
 from naics_model.encoder.backbones import Backbone, resolve_backbone
 from naics_model.errors import ConfigurationError, DataError
-from naics_model.storage.files import atomic_write, read_parquet
+from naics_model.storage.files import read_parquet
+from naics_model.storage.tensors import read_tensors, write_tensors
 
 CHANNELS = ('title', 'description', 'excluded', 'examples')
 """The four texts of a code, by their column in descriptions.parquet."""
 
 MAX_LENGTH = 128
 """Tokens per text by default; the packaged MiniLM was trained on this length."""
-
-_METADATA_KEY = 'token_cache'
 
 
 class ChannelTokens(NamedTuple):
@@ -126,10 +123,7 @@ class TokenCache:
             name: getattr(self, name)
             for name in ('backbone', 'revision', 'digest', 'max_length', 'pad_id', 'content')
         } | {'truncated': self.truncated}
-        with atomic_write(path) as temporary:
-            # One metadata entry: safetensors writes several in an order that changes between
-            # processes.
-            save_file(tensors, temporary, {_METADATA_KEY: json.dumps(header, sort_keys=True)})
+        write_tensors(tensors, header, path)
 
     @classmethod
     def load(cls, path: Path) -> TokenCache:
@@ -138,21 +132,14 @@ class TokenCache:
         Raises:
             DataError: the file is missing or is not a token cache.
         """
-        if not path.is_file():
-            raise DataError(f'{path} does not exist: build the token cache first.')
-        try:
-            with safe_open(path, framework='numpy') as file:
-                header = json.loads((file.metadata() or {})[_METADATA_KEY])
-                channels = {
-                    channel: Ragged(
-                        file.get_tensor(f'{channel}.ids'), file.get_tensor(f'{channel}.offsets')
-                    )
-                    for channel in CHANNELS
-                }
-        except (SafetensorError, KeyError) as error:
-            raise DataError(
-                f'{path} is not a token cache ({error}): delete it and build it again.'
-            ) from error
+        header, tensors = read_tensors(path, 'a token cache')
+        parts = [f'{channel}.{part}' for channel in CHANNELS for part in Ragged._fields]
+        if tensors.keys() != set(parts):
+            raise DataError(f'{path} is not a token cache: delete it and build it again.')
+        channels = {
+            channel: Ragged(*(tensors[f'{channel}.{part}'] for part in Ragged._fields))
+            for channel in CHANNELS
+        }
         return cls(channels=channels, **header)
 
 

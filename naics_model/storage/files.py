@@ -49,6 +49,15 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
+def write_bytes(data: bytes, path: Path) -> None:
+    """Write bytes atomically, readable by those whom the umask allows.
+
+    For formats whose own writers make files that only their owner can read, as safetensors' do.
+    """
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(data)
+
+
 def write_parquet(frame: pl.DataFrame, path: Path) -> None:
     """Write a frame atomically as zstd Parquet; equal frames give equal bytes."""
     with atomic_write(path) as temporary:

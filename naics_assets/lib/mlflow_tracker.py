@@ -77,7 +77,8 @@ class MlflowTracker(dg.ConfigurableResource):
         """Yield a nested run for the step's job, created before the job is launched.
 
         The run ends FINISHED or FAILED with the block, and so does its parent, which is opened
-        again by the next job: a crashed Dagster run leaves nothing RUNNING.
+        again by the next job: a step that fails or is cancelled leaves nothing RUNNING. (One that
+        is killed outright does.)
 
         Args:
             context: the step's context; its asset, partition, run, and the data versions of the

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 # Ground floor first: a room imports only from rooms before it. `docs/architecture.md` says why.
 ROOMS = (
     'errors',
+    'checks',
     'storage',
     'jobs',
     'geometry',
@@ -23,10 +24,12 @@ ROOMS = (
     'triplets',
     'curriculum',
     'encoder',
+    'dataset',
     'losses',
     'training',
     'refinement',
     'evaluation',
+    'cli',
 )
 
 

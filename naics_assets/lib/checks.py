@@ -8,7 +8,7 @@ import polars as pl
 from naics_assets.lib.asset import EDITIONS, plain_errors
 from naics_assets.lib.metadata import markdown_table
 from naics_assets.lib.paths import NaicsPaths
-from naics_model.corpus.checks import Check
+from naics_model.checks import Check
 from naics_model.storage.layout import EditionFolder
 
 

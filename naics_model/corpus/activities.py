@@ -12,13 +12,27 @@ from pathlib import Path
 
 import polars as pl
 
-from naics_model.corpus.checks import Check, no_rows
+from naics_model.checks import Check, no_rows
 from naics_model.corpus.editions import Edition
 from naics_model.corpus.text import tidy
 from naics_model.corpus.workbooks import read_table
+from naics_model.storage.tables import Column, Table
 
-SCHEMA = pl.Schema(
-    {'text': pl.String, 'code': pl.String, 'split': pl.String, 'verbatim': pl.Boolean}
+TABLE = Table(
+    name='activities',
+    row='One entry of the index, in its order.',
+    columns=(
+        Column('text', pl.String(), 'A business activity in a few words.'),
+        Column('code', pl.String(), 'The six-digit code that it belongs to.'),
+        Column(
+            'split',
+            pl.String(),
+            'train, or heldout: a fifth that stands in no text a model reads, to ask it with.',
+        ),
+        Column(
+            'verbatim', pl.Boolean(), 'Whether the text stands in some description or its examples.'
+        ),
+    ),
 )
 READ_BY_THE_MODEL = ('title', 'description', 'examples', 'excluded')
 
@@ -64,7 +78,7 @@ def build_activities(
             ],
             'verbatim': [key in verbatim for key in keys],
         },
-        schema=SCHEMA,
+        schema=TABLE.schema,
     )
 
 
@@ -99,7 +113,7 @@ def check_activities(frame: pl.DataFrame, descriptions: pl.DataFrame) -> list[Ch
     """Check the index entries against the descriptions.
 
     Args:
-        frame: a table in `SCHEMA`.
+        frame: a table as `TABLE` has it.
         descriptions: the same edition's descriptions table.
     """
     leaves = descriptions.filter(pl.col('level') == 6).select('code', 'title')

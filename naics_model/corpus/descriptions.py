@@ -12,7 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
-from naics_model.corpus.checks import Check, no_rows
+from naics_model.checks import Check, no_rows
 from naics_model.corpus.editions import Edition
 from naics_model.corpus.text import (
     FURNITURE,
@@ -25,21 +25,40 @@ from naics_model.corpus.text import (
 )
 from naics_model.corpus.workbooks import read_table
 from naics_model.errors import DataError
+from naics_model.storage.tables import Column, Table
 from naics_model.taxonomy.tree import Taxonomy, normalise_code, parent_of
 
-SCHEMA = pl.Schema(
-    {
-        'index': pl.UInt32(),
-        'level': pl.UInt8(),
-        'code': pl.String(),
-        'title': pl.String(),
-        'description': pl.String(),
-        'examples': pl.String(),
-        'excluded': pl.String(),
-        'excluded_codes': pl.List(pl.String()),
-        'printed_code': pl.String(),
-        'parent': pl.String(),
-    }
+TABLE = Table(
+    name='descriptions',
+    row='One code, in the order of the codes workbook.',
+    columns=(
+        Column('index', pl.UInt32(), 'Position of the code, from 0; other tables refer to it.'),
+        Column('level', pl.UInt8(), 'Number of digits: 2 (sector) to 6 (national industry).'),
+        Column('code', pl.String(), 'The code; a range sector is its first prefix (31-33 is 31).'),
+        Column('title', pl.String(), 'Its title, from the codes workbook.'),
+        Column(
+            'description',
+            pl.String(),
+            'What the code means, in paragraphs. Where the manual points to another code, the text '
+            'of that code; where it leaves an industry group empty, the text of its only industry, '
+            'or a sentence that names its industries.',
+        ),
+        Column('examples', pl.String(), 'Its illustrative examples, one a line; null where none.'),
+        Column(
+            'excluded',
+            pl.String(),
+            'What is classified elsewhere: each cross-reference sentence once, one a line; null '
+            'where none.',
+        ),
+        Column(
+            'excluded_codes',
+            pl.List(pl.String()),
+            'The codes that these sentences name, each once, in their order, without the code '
+            'itself; null where none.',
+        ),
+        Column('printed_code', pl.String(), 'The code as it is printed, such as 31-33.'),
+        Column('parent', pl.String(), 'The code one level up; null for a sector.'),
+    ),
 )
 
 
@@ -49,7 +68,7 @@ def build_descriptions(
     """Build the table of codes and their texts from an edition's workbooks.
 
     Returns:
-        `SCHEMA`, one row for each code in the order of the codes workbook. `examples`, `excluded`
+        `TABLE`, one row for each code in the order of the codes workbook. `examples`, `excluded`
         and `excluded_codes` are null where the workbooks print none for that very code.
 
     Raises:
@@ -81,7 +100,7 @@ def build_descriptions(
             'printed_code': printed,
             'parent': [parent_of(code) for code in taxonomy.codes],
         },
-        schema=SCHEMA,
+        schema=TABLE.schema,
     )
 
 
@@ -178,7 +197,7 @@ def check_descriptions(frame: pl.DataFrame, edition: Edition) -> list[Check]:
     """Check the guarantees that every later step relies on. All are blocking.
 
     Args:
-        frame: a table in `SCHEMA`.
+        frame: a table as `TABLE` has it.
         edition: for the expected counts.
     """
     counts = dict(frame.group_by('level').len().iter_rows())

@@ -30,16 +30,21 @@ class Workbook:
         file: its file name.
         url: where it is published; None for the bundled edition.
         sha256: digest of the bytes this release was tested with; None where those are not known.
-        sheet: the sheet to read; None where no table is read from it.
+        sheet: the sheet to read.
         columns: our name of each column we read -> its header in the sheet.
+        header: the row of the sheet that holds the headers, counted from 1.
+        csv: where a CSV copy of the sheet may stand in a folder of the user's, relative to that
+            folder; None where there is none to expect.
     """
 
     name: str
     file: str
     url: str | None
     sha256: str | None
-    sheet: str | None
+    sheet: str
     columns: Mapping[str, str]
+    header: int = 1
+    csv: str | None = None
 
 
 @dataclass(frozen=True)
@@ -75,10 +80,27 @@ class Edition:
 
 
 @cache
+def _entries() -> Mapping[str, dict[str, Any]]:
+    return MappingProxyType(tomllib.loads(_EDITIONS_FILE.read_text(encoding='utf-8')))
+
+
+@cache
 def load_editions() -> Mapping[str, Edition]:
     """Return all editions by name, oldest first, with the bundled `sample` before them."""
-    entries = tomllib.loads(_EDITIONS_FILE.read_text(encoding='utf-8'))
-    return MappingProxyType({name: _edition(name, entry) for name, entry in entries.items()})
+    return MappingProxyType(
+        {name: _edition(name, entry) for name, entry in _entries().items() if 'counts' in entry}
+    )
+
+
+def expected_editions() -> Mapping[str, Mapping[str, str]]:
+    """Return the editions not yet published: name -> workbook -> the address it is expected at."""
+    return MappingProxyType(
+        {
+            name: {key: fields['url'] for key, fields in entry['workbooks'].items()}
+            for name, entry in _entries().items()
+            if entry.get('expected')
+        }
+    )
 
 
 def edition(name: str) -> Edition:
@@ -88,6 +110,12 @@ def edition(name: str) -> Edition:
         ConfigurationError: it is not in `editions.toml`.
     """
     editions = load_editions()
+    if name in (expected := expected_editions()):
+        raise ConfigurationError(
+            f'Edition {name} is not built in yet: its workbooks are expected at '
+            f'{expected[name]["codes"]} and beside it; when they are there, complete its entry in '
+            'naics_model/corpus/editions.toml.'
+        )
     if name not in editions:
         raise ConfigurationError(
             f'There is no edition {name!r}: choose one of {", ".join(editions)}, or add it to '
@@ -103,8 +131,10 @@ def _edition(name: str, entry: dict[str, Any]) -> Edition:
             file=fields['file'],
             url=fields.get('url'),
             sha256=fields.get('sha256'),
-            sheet=fields.get('sheet'),
-            columns=MappingProxyType(fields.get('columns', {})),
+            sheet=fields['sheet'],
+            columns=MappingProxyType(fields['columns']),
+            header=fields.get('header', 1),
+            csv=fields.get('csv'),
         )
         for key, fields in entry['workbooks'].items()
     }

@@ -42,6 +42,10 @@ class EditionFolder:
         return self.path / 'corpus' / 'activities.parquet'
 
     @property
+    def concordance(self) -> Path:
+        return self.path / 'corpus' / 'concordance.parquet'
+
+    @property
     def distances(self) -> Path:
         return self.path / 'taxonomy' / 'distances.parquet'
 

@@ -6,8 +6,8 @@ import dagster as dg
 import polars as pl
 
 from naics_assets.lib.checks import table_checks
+from naics_model.checks import Check
 from naics_model.corpus import activities, descriptions
-from naics_model.corpus.checks import Check
 from naics_model.corpus.editions import edition
 from naics_model.storage.files import read_parquet
 from naics_model.storage.layout import EditionFolder
@@ -26,8 +26,8 @@ def _activities(folder: EditionFolder) -> Sequence[Check]:
 @dg.definitions
 def corpus_checks() -> dg.Definitions:
     # Which checks there are is learned by running them on tables without rows.
-    no_codes = pl.DataFrame(schema=descriptions.SCHEMA)
-    no_entries = pl.DataFrame(schema=activities.SCHEMA)
+    no_codes = pl.DataFrame(schema=descriptions.TABLE.schema)
+    no_entries = pl.DataFrame(schema=activities.TABLE.schema)
     return dg.Definitions(
         asset_checks=[
             table_checks(

@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from naics_model.corpus.activities import SCHEMA, build_activities, check_activities
-from naics_model.corpus.checks import Check
+from naics_model.checks import Check
+from naics_model.corpus.activities import TABLE, build_activities, check_activities
 from naics_model.corpus.editions import edition
 
 Frames = tuple[pl.DataFrame, pl.DataFrame]
@@ -21,7 +21,7 @@ def failed(checks: list[Check]) -> dict[str, Check]:
 
 def test_small_index_worked_by_hand(small: Any) -> None:
     frame = small.build_activities()
-    assert frame.schema == SCHEMA
+    assert frame.schema == TABLE.schema
     assert frame.select('text', 'code', 'verbatim').rows() == [
         ('Soybean farming, field and seed production', '111110', False),
         # An illustrative example of 336110.
@@ -85,7 +85,7 @@ def test_each_broken_guarantee_is_found(
     small: Any, name: str, row: tuple[Any, ...], blocking: bool
 ) -> None:
     frame = small.build_activities()
-    broken = pl.concat([frame, pl.DataFrame([row], schema=SCHEMA, orient='row')])
+    broken = pl.concat([frame, pl.DataFrame([row], schema=TABLE.schema, orient='row')])
     check = failed(check_activities(broken, small.build()))[name]
     assert check.blocking is blocking
     assert row[0] in {offending['text'] for offending in check.offending}

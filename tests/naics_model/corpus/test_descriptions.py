@@ -8,9 +8,9 @@ import fastexcel
 import polars as pl
 import pytest
 
-from naics_model.corpus.checks import Check
+from naics_model.checks import Check
 from naics_model.corpus.descriptions import (
-    SCHEMA,
+    TABLE,
     build_descriptions,
     check_descriptions,
     taxonomy_of,
@@ -31,7 +31,7 @@ def failed(checks: list[Check]) -> dict[str, Check]:
 
 def test_small_workbooks_give_the_published_schema_in_workbook_order(small: Any) -> None:
     frame = small.build()
-    assert frame.schema == SCHEMA
+    assert frame.schema == TABLE.schema
     assert frame['index'].to_list() == list(range(12))
     codes = '11 111 1111 11111 111110 31 311 336 3361 33611 336110 33612'
     assert frame['code'].to_list() == codes.split()
@@ -141,7 +141,7 @@ def test_an_undescribed_leaf_is_left_empty_for_the_check_to_find(small: Any) -> 
 
 
 def with_cell(frame: pl.DataFrame, code: str, column: str, value: Any) -> pl.DataFrame:
-    changed = pl.when(pl.col('code') == code).then(pl.lit(value, dtype=SCHEMA[column]))
+    changed = pl.when(pl.col('code') == code).then(pl.lit(value, dtype=TABLE.schema[column]))
     return frame.with_columns(changed.otherwise(column).alias(column))
 
 

@@ -11,7 +11,7 @@ BIN  := $(VENV)/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo edition test lint types unit dev sample clean
+.PHONY: help install demo edition test lint types unit dev sample dictionary clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -51,6 +51,10 @@ dev: install  ## Dagster's UI and daemon, and MLflow, on this machine only
 
 sample: install  ## Write the workbooks of the sample edition anew from their table
 	@$(BIN)/python -m naics_model.corpus.sample.write_workbooks
+
+dictionary: install  ## Write docs/dataset_specification.md anew from the code
+	@$(BIN)/naics data dictionary > docs/dataset_specification.md.new
+	@mv docs/dataset_specification.md.new docs/dataset_specification.md
 
 clean:  ## Remove ./data and the runs in ./dagster_home; keeps the installation
 	rm -rf data

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from naics_model.errors import DataError
+
 OFFENDING_SHOWN = 5
+_OFFENDING_IN_A_SENTENCE = 3
 
 
 @dataclass(frozen=True)
@@ -18,6 +23,7 @@ class Check:
         name: snake_case, unique within its table.
         passed: whether the table is as it should be.
         blocking: whether later steps must not run when it failed.
+        guarantee: what it stands for, whatever it found.
         sentence: what was found, for a person.
         offending: up to five of the rows that broke it.
     """
@@ -25,6 +31,7 @@ class Check:
     name: str
     passed: bool
     blocking: bool
+    guarantee: str
     sentence: str
     offending: tuple[dict[str, Any], ...] = ()
 
@@ -35,13 +42,55 @@ def no_rows(
     """Return the check that passes when `offending` is empty.
 
     Args:
-        good: the sentence when it is.
+        good: the guarantee, which is the sentence when it is.
         bad: the sentence when it is not, after the number of rows.
     """
     return Check(
         name=name,
         passed=offending.is_empty(),
         blocking=blocking,
+        guarantee=good,
         sentence=good if offending.is_empty() else f'{offending.height:,} {bad}',
         offending=tuple(offending.head(OFFENDING_SHOWN).to_dicts()),
     )
+
+
+class BrokenGuaranteeError(DataError):
+    """A table was not written, because it breaks guarantees that later steps rely on.
+
+    Attributes:
+        checks: the blocking checks that failed.
+    """
+
+    def __init__(self, message: str, checks: Sequence[Check]) -> None:
+        super().__init__(message)
+        self.checks = tuple(checks)
+
+
+def require(checks: Sequence[Check], path: Path, remedy: str) -> None:
+    """Refuse a table that fails a blocking check, before it takes the place of a good one.
+
+    Args:
+        checks: what the checks of the new table said.
+        path: the file that it was to be written to.
+        remedy: what a person can do, as the end of a sentence.
+
+    Raises:
+        BrokenGuaranteeError: a blocking check failed.
+    """
+    failed = [check for check in checks if check.blocking and not check.passed]
+    if failed:
+        found = '; '.join(check.sentence.rstrip('.') + _in_words(check) for check in failed)
+        raise BrokenGuaranteeError(f'{path} was not written: {found}; {remedy}.', failed)
+
+
+def _in_words(check: Check) -> str:
+    rows = [
+        ', '.join(
+            f'{column} {value}'
+            for column, value in row.items()
+            if value is not None and str(value).strip()
+        )
+        for row in check.offending[:_OFFENDING_IN_A_SENTENCE]
+    ]
+    return f' ({"; ".join(rows)})' if rows else ''

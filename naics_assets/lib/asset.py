@@ -8,6 +8,8 @@ from functools import partial
 
 import dagster as dg
 
+from naics_assets.lib.metadata import offending_rows
+from naics_model.checks import BrokenGuaranteeError
 from naics_model.corpus.editions import load_editions
 from naics_model.errors import NaicsError
 
@@ -20,8 +22,14 @@ naics_asset = partial(dg.asset, partitions_def=EDITIONS, owners=['team:naics'])
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Turn an error meant for people into the step's failure, without a traceback around it."""
+    """Turn an error meant for people into the step's failure, without a traceback around it.
+
+    The rows that broke a guarantee are shown with it.
+    """
     try:
         yield
+    except BrokenGuaranteeError as error:
+        rows = {check.name: offending_rows(check) for check in error.checks if check.offending}
+        raise dg.Failure(description=str(error), metadata=rows, allow_retries=False) from None
     except NaicsError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from None

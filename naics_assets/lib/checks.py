@@ -1,51 +1,48 @@
 """Checks of the library as asset checks, with the offending rows shown."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 
 import dagster as dg
-import polars as pl
 
 from naics_assets.lib.asset import EDITIONS, plain_errors
-from naics_assets.lib.metadata import markdown_table
+from naics_assets.lib.metadata import offending_rows
 from naics_assets.lib.paths import NaicsPaths
-from naics_model.checks import Check
-from naics_model.storage.layout import EditionFolder
+from naics_model.dataset.checks import check_table, known_checks
 
 
-def table_checks(
-    asset: str, known: Sequence[Check], outcomes: Callable[[EditionFolder], Sequence[Check]]
-) -> dg.AssetChecksDefinition:
-    """Return the checks of one asset's table, run together on one reading of it.
+def table_checks(table: str) -> dg.AssetChecksDefinition:
+    """Return the checks of one table, run together on one reading of its file.
 
     Args:
-        asset: the asset's name.
-        known: the checks there are: their names, and whether each one blocks what follows.
-        outcomes: runs them on an edition's files.
+        table: the table's name, which is its asset's.
     """
     specs = [
-        dg.AssetCheckSpec(check.name, asset=asset, blocking=check.blocking, partitions_def=EDITIONS)
-        for check in known
+        dg.AssetCheckSpec(
+            check.name,
+            asset=table,
+            description=check.guarantee,
+            blocking=check.blocking,
+            partitions_def=EDITIONS,
+        )
+        for check in known_checks(table)
     ]
 
-    @dg.multi_asset_check(name=f'{asset}_checks', specs=specs)
+    @dg.multi_asset_check(name=f'{table}_checks', specs=specs)
     def run_checks(
         context: dg.AssetCheckExecutionContext, paths: NaicsPaths
     ) -> Iterator[dg.AssetCheckResult]:
         with plain_errors():
-            found = outcomes(paths.edition(context.partition_key))
+            found = check_table(paths.edition(context.partition_key), table)
         for check in found:
-            rows = pl.DataFrame(list(check.offending), strict=False)
             yield dg.AssetCheckResult(
-                asset_key=asset,
+                asset_key=table,
                 check_name=check.name,
                 passed=check.passed,
                 severity=(
                     dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN
                 ),
                 description=check.sentence,
-                metadata={'offending': dg.MetadataValue.md(markdown_table(rows))}
-                if rows.height
-                else {},
+                metadata={'offending': offending_rows(check)} if check.offending else {},
             )
 
     return run_checks

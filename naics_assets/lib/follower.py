@@ -45,6 +45,9 @@ class Follower:
             self._done += 1
             seconds = event.step_success_data.duration_ms / 1000
             self._line('green', step, f'{seconds:7.1f} s   {self._made.get(step, "")}')
+        elif event.event_type == dg.DagsterEventType.STEP_SKIPPED:
+            self._done += 1
+            self._line('dim', step, 'skipped')
         elif event.event_type == dg.DagsterEventType.STEP_FAILURE:
             self._line('red', step, 'failed')
             self.failures.append(f'{step}: {_reason(event.step_failure_data)}')

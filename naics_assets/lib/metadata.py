@@ -2,112 +2,62 @@
 
 from __future__ import annotations
 
-import resource
-import sys
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from naics_model.storage.files import sha256_of
+from naics_model.checks import Check
+from naics_model.dataset.dictionary import TABLES
+from naics_model.dataset.steps import Fact, Made
+from naics_model.jobs.cost import Cost
 
 PREVIEW_ROWS = 5
 PREVIEW_CHARACTERS = 60
+_MEANINGS = {table.name: {c.name: c.meaning for c in table.columns} for table in TABLES}
 
 
-@dataclass
-class Cost:
-    """What a step took: wall seconds, CPU seconds of this process, peak resident bytes."""
-
-    seconds: float = 0.0
-    cpu_seconds: float = 0.0
-    peak_memory_bytes: int = 0
-
-    def metadata(self) -> dict[str, Any]:
-        return {
-            'seconds': round(self.seconds, 2),
-            'cpu_seconds': round(self.cpu_seconds, 2),
-            'peak_memory_mb': round(self.peak_memory_bytes / 1e6, 1),
-        }
-
-
-@contextmanager
-def measured() -> Iterator[Cost]:
-    """Yield a `Cost` that is filled in when the block ends."""
-    cost = Cost()
-    _reset_peak_memory()
-    wall, cpu = time.monotonic(), time.process_time()
-    yield cost
-    cost.seconds = time.monotonic() - wall
-    cost.cpu_seconds = time.process_time() - cpu
-    cost.peak_memory_bytes = _peak_memory()
-
-
-def _reset_peak_memory() -> None:
-    # Several steps may share a process; Linux can restart the high-water mark, others cannot.
-    # Where a container forbids it, the figure is the process's peak so far.
-    if sys.platform == 'linux':
-        with suppress(OSError):
-            Path('/proc/self/clear_refs').write_text('5')
-
-
-def _peak_memory() -> int:
-    if sys.platform == 'linux':
-        for line in Path('/proc/self/status').read_text().splitlines():
-            if line.startswith('VmHWM:'):
-                return int(line.split()[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == 'darwin' else peak * 1024
-
-
-def file_result(
-    path: Path,
-    cost: Cost,
-    metadata: Mapping[str, Any] | None = None,
-    data_version: str | None = None,
-) -> dg.MaterializeResult:
-    """Describe a written file.
-
-    Args:
-        path: the file.
-        cost: what writing it took.
-        metadata: anything that is particular to this asset.
-        data_version: the content's identity where the bytes are not it; by default their sha256.
-    """
+def describe(made: Made, cost: Cost) -> dg.MaterializeResult:
+    """Describe what a step made, and what that took."""
+    table = table_metadata(made.path) if made.path.suffix == '.parquet' else {}
     return dg.MaterializeResult(
-        data_version=dg.DataVersion(data_version or sha256_of(path)),
+        data_version=dg.DataVersion(made.version),
         metadata={
-            'path': dg.MetadataValue.path(path),
-            'size_mb': round(path.stat().st_size / 1e6, 3),
-            **cost.metadata(),
-            **(metadata or {}),
+            'path': dg.MetadataValue.path(made.path),
+            'size_mb': round(made.path.stat().st_size / 1e6, 3),
+            'seconds': round(cost.seconds, 2),
+            'cpu_seconds': round(cost.cpu_seconds, 2),
+            'peak_memory_mb': round(cost.peak_memory_bytes / 1e6, 1),
+            **table,
+            **{name: _shown(fact) for name, fact in made.facts.items()},
         },
     )
 
 
-def table_result(
-    path: Path,
-    cost: Cost,
-    metadata: Mapping[str, Any] | None = None,
-    data_version: str | None = None,
-) -> dg.MaterializeResult:
-    """Describe a written Parquet file: as `file_result`, with rows, columns and a preview."""
-    return file_result(path, cost, {**table_metadata(path), **(metadata or {})}, data_version)
+def _shown(fact: Fact) -> Any:
+    if isinstance(fact, pl.DataFrame):
+        return dg.MetadataValue.md(markdown_table(fact))
+    if isinstance(fact, tuple):
+        return dg.MetadataValue.md('\n'.join(f'* {line}' for line in fact))
+    return fact
+
+
+def offending_rows(check: Check) -> dg.MetadataValue:
+    """Return the rows that broke a check as a table."""
+    return dg.MetadataValue.md(markdown_table(pl.DataFrame(list(check.offending), strict=False)))
 
 
 def table_metadata(path: Path) -> dict[str, Any]:
-    """Return the number of rows, the columns and a preview of a Parquet file."""
+    """Return a Parquet file's number of rows, columns with their meanings, and a preview."""
+    meanings = _MEANINGS.get(path.stem, {})
     table = pl.scan_parquet(path)
     schema = table.collect_schema()
     return {
         'dagster/row_count': table.select(pl.len()).collect().item(),
         'dagster/column_schema': dg.TableSchema(
-            [dg.TableColumn(name, str(dtype)) for name, dtype in schema.items()]
+            [dg.TableColumn(name, str(dtype), meanings.get(name)) for name, dtype in schema.items()]
         ),
         'preview': dg.MetadataValue.md(markdown_table(table.head(PREVIEW_ROWS).collect())),
     }

@@ -20,7 +20,7 @@ from naics_model.storage.tables import Column, Table
 
 TABLE = Table(
     name='activities',
-    row='One entry of the index, in its order.',
+    row='one entry of the index, in its order.',
     columns=(
         Column('text', pl.String(), 'A business activity in a few words.'),
         Column('code', pl.String(), 'The six-digit code that it belongs to.'),
@@ -152,6 +152,7 @@ def check_activities(frame: pl.DataFrame, descriptions: pl.DataFrame) -> list[Ch
             name='held_out_share',
             passed=0.15 <= share <= 0.25,
             blocking=False,
+            guarantee='Between 15 % and 25 % of the entries are held out.',
             sentence=f'{share:.1%} of the entries are held out (20 % are meant to be).',
         ),
         no_rows(

@@ -7,7 +7,7 @@ cross-references workbook.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -26,11 +26,11 @@ from naics_model.corpus.text import (
 from naics_model.corpus.workbooks import read_table
 from naics_model.errors import DataError
 from naics_model.storage.tables import Column, Table
-from naics_model.taxonomy.tree import Taxonomy, normalise_code, parent_of
+from naics_model.taxonomy.tree import NoTreeError, Taxonomy, normalise_code, parent_of
 
 TABLE = Table(
     name='descriptions',
-    row='One code, in the order of the codes workbook.',
+    row='one code, in the order of the codes workbook.',
     columns=(
         Column('index', pl.UInt32(), 'Position of the code, from 0; other tables refer to it.'),
         Column('level', pl.UInt8(), 'Number of digits: 2 (sector) to 6 (national industry).'),
@@ -61,6 +61,8 @@ TABLE = Table(
     ),
 )
 
+_CORRECT = 'correct the workbook, or fetch it again.'
+
 
 def build_descriptions(
     edition: Edition, codes_path: Path, descriptions_path: Path, cross_references_path: Path
@@ -73,20 +75,25 @@ def build_descriptions(
 
     Raises:
         WorkbookError: a file is no workbook or has another layout.
-        DataError: the workbooks contradict each other, or the codes are no tree.
+        DataError: the workbooks contradict each other, or the codes are no tree; the message names
+            the file and, where there is one, the row of the sheet.
     """
     rows = read_table(codes_path, edition.workbook('codes'))
     printed = [tidy(code or '') for code in rows['code']]
     titles = [tidy(title or '') for title in rows['title']]
-    taxonomy = Taxonomy.from_codes([normalise_code(code) for code in printed])
+    try:
+        taxonomy = Taxonomy.from_codes([normalise_code(code) for code in printed])
+    except NoTreeError as error:
+        place = _place(codes_path, [rows['row'][position] for position in error.positions])
+        raise DataError(f'{place}: {error.problem}; {_CORRECT}') from None
 
-    parts = _read_parts(edition, descriptions_path, taxonomy)
+    parts, places = _read_parts(edition, descriptions_path, taxonomy)
     sentences = _read_cross_references(edition, cross_references_path, taxonomy)
     excluded_codes = [
         [k for k in codes_named_in('\n'.join(sentences.get(code, [])), taxonomy.index) if k != code]
         for code in taxonomy.codes
     ]
-    texts = _resolve(parts, taxonomy, dict(zip(taxonomy.codes, titles, strict=True)))
+    texts = _resolve(parts, places, taxonomy, dict(zip(taxonomy.codes, titles, strict=True)))
     return pl.DataFrame(
         {
             'index': range(len(taxonomy)),
@@ -109,29 +116,46 @@ def taxonomy_of(frame: pl.DataFrame) -> Taxonomy:
     return Taxonomy.from_codes(frame['code'].to_list())
 
 
-def _read_parts(edition: Edition, path: Path, taxonomy: Taxonomy) -> dict[str, DescriptionParts]:
-    rows = read_table(path, edition.workbook('descriptions'))
-    codes = [normalise_code(code or '') for code in rows['code']]
-    _same_codes(path, codes, taxonomy)
-    return dict(zip(codes, map(take_apart, rows['text']), strict=True))
+def _place(path: Path, rows: Sequence[int]) -> str:
+    """Return where some rows of a sheet are, as a person finds them in Excel."""
+    return f'{path}, row{"s" if len(rows) > 1 else ""} {", ".join(map(str, rows))}'
 
 
-def _same_codes(path: Path, codes: list[str], taxonomy: Taxonomy) -> None:
+def _unlisted(path: Path, row: int, code: str) -> DataError:
+    return DataError(
+        f'{_place(path, [row])}: {code!r} is no code of the codes workbook; fetch all workbooks '
+        'of one edition.'
+    )
+
+
+def _read_parts(
+    edition: Edition, path: Path, taxonomy: Taxonomy
+) -> tuple[dict[str, DescriptionParts], dict[str, str]]:
+    """Return code -> its description, taken apart, and code -> its place in the workbook."""
+    table = read_table(path, edition.workbook('descriptions'))
+    codes = [normalise_code(code or '') for code in table['code']]
+    rows: dict[str, list[int]] = {}
+    for code, row in zip(codes, table['row'], strict=True):
+        rows.setdefault(code, []).append(row)
+    _same_codes(path, rows, taxonomy)
+    places = {code: _place(path, numbers) for code, numbers in rows.items()}
+    return dict(zip(codes, map(take_apart, table['text']), strict=True)), places
+
+
+def _same_codes(path: Path, rows: dict[str, list[int]], taxonomy: Taxonomy) -> None:
     """Check that each code of the edition has one row, and no other code has one."""
-    times = Counter(codes)
-    repeated = [code for code, count in times.items() if count > 1]
-    missing = [code for code in taxonomy.codes if code not in times]
-    unknown = [code for code in codes if code not in taxonomy.index]
-    for problem, found in (
-        ('describes more than once', repeated),
-        ('does not describe', missing),
-        ('describes, though the codes workbook does not list,', unknown),
-    ):
-        if found:
-            more = f' and {len(found) - 5} more' if len(found) > 5 else ''
-            raise DataError(
-                f'{path} {problem} {", ".join(found[:5])}{more}: are all workbooks of one edition?'
-            )
+    for code, numbers in rows.items():
+        if code not in taxonomy.index:
+            raise _unlisted(path, numbers[0], code)
+        if len(numbers) > 1:
+            raise DataError(f'{_place(path, numbers)}: all describe code {code}; {_CORRECT}')
+    missing = [code for code in taxonomy.codes if code not in rows]
+    if missing:
+        more = f' and {len(missing) - 5} more' if len(missing) > 5 else ''
+        raise DataError(
+            f'{path} has no row for {", ".join(missing[:5])}{more}, which the codes workbook '
+            'lists; fetch all workbooks of one edition.'
+        )
 
 
 def _read_cross_references(
@@ -140,13 +164,10 @@ def _read_cross_references(
     """Return code -> its cross-reference sentences, each once, in order."""
     rows = read_table(path, edition.workbook('cross_references'))
     sentences: dict[str, list[str]] = {}
-    for printed, cell in rows.select('code', 'text').iter_rows():
+    for printed, cell, row in rows.select('code', 'text', 'row').iter_rows():
         code = normalise_code(printed or '')
         if code not in taxonomy.index:
-            raise DataError(
-                f'{path} has a cross-reference of {printed!r}, which the codes workbook does not '
-                'list: are all workbooks of one edition?'
-            )
+            raise _unlisted(path, row, code)
         sentence = cross_reference_sentence(cell or '')
         if sentence and sentence not in sentences.setdefault(code, []):
             sentences[code].append(sentence)
@@ -154,7 +175,10 @@ def _read_cross_references(
 
 
 def _resolve(
-    parts: dict[str, DescriptionParts], taxonomy: Taxonomy, titles: dict[str, str]
+    parts: dict[str, DescriptionParts],
+    places: dict[str, str],
+    taxonomy: Taxonomy,
+    titles: dict[str, str],
 ) -> dict[str, str]:
     """Return the description of every code: pointers followed, empty industry groups filled.
 
@@ -176,8 +200,8 @@ def _resolve(
         if target is not None:
             if target not in parts or target in asked_by:
                 raise DataError(
-                    f'The description of {code} points to {target}, which has none of its own: '
-                    'correct the descriptions workbook.'
+                    f'{places[code]}: the description of {code} points to {target}, which has '
+                    f'none of its own; {_CORRECT}'
                 )
             return described(target, (*asked_by, code))
         if parts[code].description:
@@ -222,9 +246,10 @@ def check_descriptions(frame: pl.DataFrame, edition: Edition) -> list[Check]:
             name='counts_per_level',
             passed=not wrong,
             blocking=True,
+            guarantee='Each level has as many codes as the edition.',
             sentence=f'{frame.height:,} codes, as edition {edition.name} has on each level.'
             if not wrong
-            else f'The number of codes differs from edition {edition.name} on {len(wrong)} levels.',
+            else f'The number of codes differs from edition {edition.name} on some levels.',
             offending=tuple(wrong),
         ),
         no_rows(

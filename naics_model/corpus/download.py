@@ -1,13 +1,13 @@
-"""Bytes into the source folder: from the package, a folder of the user's, or the Bureau's site.
+"""Workbooks into the source folder: from the package, a folder of the user's, or the Bureau's site.
 
-Whatever the origin, a file is checked to be a whole workbook that opens before it takes its name,
-so that an error page, a truncated answer or a killed process never replaces a good file. The cells
-are not read here.
+Whatever the origin, the bytes are checked to be a whole workbook with the published sheet and
+columns before they take their name, so that an error page, a truncated answer, a new layout or a
+killed process never replaces a good file. What the cells mean is not looked at here.
 """
 
 from __future__ import annotations
 
-import shutil
+import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -17,17 +17,14 @@ import httpx
 import tenacity
 
 from naics_model.corpus.editions import PACKAGED_WORKBOOKS, Edition, Workbook
-from naics_model.corpus.workbooks import check_is_workbook
-from naics_model.errors import SourceError, WorkbookError
-from naics_model.storage.files import atomic_write, read_json, sha256_of, write_json
+from naics_model.corpus.transfer import Received, ask
+from naics_model.corpus.workbooks import CSV, check_layout
+from naics_model.errors import DataError, SourceError, WorkbookError
+from naics_model.storage.files import read_json, read_steady, sha256_of, write_bytes, write_json
 
-SIZE_LIMIT = 50 * 2**20
-"""Bytes; the largest workbook has half a million."""
 ATTEMPTS = 4
 RETRY_WAIT = tenacity.wait_exponential_jitter(initial=1, max=20)
-TIMEOUT = httpx.Timeout(30, connect=10)
 PACKAGED = 'packaged'
-_AGENT = {'User-Agent': 'naics-lorentz'}
 
 
 @dataclass(frozen=True)
@@ -67,29 +64,55 @@ def fetch_workbook(
 
     Args:
         workbook: its name: codes, descriptions, index, cross_references or concordance.
-        folder: where it goes, under the edition's own file name.
+        folder: where it goes, under the edition's own file name. What was fetched of it before in
+            its other form (.xlsx, CSV copy) is removed.
         source_dir: a folder laid out as `<edition>/<file>`, read in place of the network
-            (NAICS_SOURCE_DIR). The bundled edition needs neither.
+            (NAICS_SOURCE_DIR); a concordance may also stand in `concordances/`, as a CSV copy too.
+            The bundled edition needs neither.
         progress: takes a line for a person at each step.
 
     Raises:
-        SourceError: it could not be had, or what came is no workbook. A file that was there before
-            is untouched.
+        SourceError: it could not be had, changed while it was read, or is not the workbook that the
+            edition names. A file that was there before is untouched.
     """
     wanted = edition.workbook(workbook)
     report = progress or (lambda line: None)
     if edition.packaged:
         return _copy(PACKAGED_WORKBOOKS / wanted.file, wanted, folder, origin=PACKAGED)
-    if source_dir is not None:
-        source = source_dir / edition.name / wanted.file
-        if not source.is_file():
-            raise SourceError(
-                f'{source} does not exist: put the {workbook} workbook of edition {edition.name} '
-                'there, or unset NAICS_SOURCE_DIR to fetch it from the network.'
-            )
-        report(f'Copying {source}')
-        return _copy(source, wanted, folder, origin=str(source))
-    return _download(edition, wanted, folder, report)
+    if source_dir is None:
+        return _download(edition, wanted, folder, report)
+    places = _places(edition, wanted, source_dir)
+    for source in places:
+        if source.is_file():
+            report(f'Copying {source}')
+            return _copy(source, wanted, folder, origin=str(source))
+    raise SourceError(
+        f'There is no {" or ".join(map(str, places))}: put the {workbook} workbook of edition '
+        f'{edition.name} there, or unset NAICS_SOURCE_DIR to fetch it from the network.'
+    )
+
+
+def source_path(edition: Edition, workbook: str, folder: Path) -> Path:
+    """Return the file of a source folder that holds a workbook: the .xlsx, or a CSV copy of it.
+
+    Where neither is there it is the path of the .xlsx, for the message of whoever reads it.
+    """
+    forms = _forms(edition.workbook(workbook), folder)
+    return next((path for path in forms if path.is_file()), forms[0])
+
+
+def _forms(workbook: Workbook, folder: Path) -> list[Path]:
+    """Return the paths that a workbook may have in a source folder; at most one is there."""
+    csv = [] if workbook.csv is None else [folder / Path(workbook.csv).name]
+    return [folder / workbook.file, *csv]
+
+
+def _places(edition: Edition, workbook: Workbook, source_dir: Path) -> list[Path]:
+    places = [source_dir / edition.name / workbook.file]
+    if workbook.csv is not None:
+        copy = source_dir / workbook.csv
+        places += [copy.with_name(workbook.file), copy]
+    return places
 
 
 def read_provenance(path: Path) -> Provenance | None:
@@ -106,37 +129,50 @@ def _provenance_path(path: Path) -> Path:
 
 
 def _copy(source: Path, workbook: Workbook, folder: Path, *, origin: str) -> Provenance:
-    target = folder / workbook.file
-    with atomic_write(target) as temporary:
-        shutil.copyfile(source, temporary)
-        _accept(temporary, str(source))
-    return _record(target, workbook, origin=origin, headers=httpx.Headers())
-
-
-def _accept(temporary: Path, origin: str) -> None:
     try:
-        check_is_workbook(temporary, name=origin)
+        content = read_steady(source)
+    except DataError as error:
+        raise SourceError(str(error)) from None
+    target = folder / (source.name if source.suffix == CSV else workbook.file)
+    return _store(Received(content, None, None), workbook, target, origin=origin, name=str(source))
+
+
+def _store(
+    received: Received, workbook: Workbook, target: Path, *, origin: str, name: str
+) -> Provenance:
+    """Write bytes and their provenance, if they are the workbook that the edition names."""
+    content = received.content
+    try:
+        check_layout(content, workbook, target.suffix, name=name)
     except WorkbookError as error:
         raise SourceError(str(error)) from None
-
-
-def _record(target: Path, workbook: Workbook, *, origin: str, headers: httpx.Headers) -> Provenance:
-    digest = sha256_of(target)
+    write_bytes(content, target)
+    digest = hashlib.sha256(content).hexdigest()
+    known = None if workbook.sha256 is None or target.suffix == CSV else digest == workbook.sha256
     provenance = Provenance(
         path=target,
         origin=origin,
-        etag=headers.get('ETag'),
-        last_modified=headers.get('Last-Modified'),
+        etag=received.etag,
+        last_modified=received.last_modified,
         sha256=digest,
-        bytes=target.stat().st_size,
+        bytes=len(content),
         fetched_at=datetime.now(UTC).isoformat(timespec='seconds'),
-        known=None if workbook.sha256 is None else digest == workbook.sha256,
+        known=known,
     )
     fields = asdict(provenance)
     # The folder may move; the file is always the one beside.
     del fields['path']
     write_json(fields, _provenance_path(target))
+    for path in _forms(workbook, target.parent):
+        _part_path(path).unlink(missing_ok=True)
+        if path != target:
+            path.unlink(missing_ok=True)
+            _provenance_path(path).unlink(missing_ok=True)
     return provenance
+
+
+def _part_path(path: Path) -> Path:
+    return path.with_name(f'.{path.name}.part')
 
 
 def _download(
@@ -162,16 +198,24 @@ def _download(
         reraise=True,
     )
     try:
-        headers = retrying(_request, url, target, present)
+        received = retrying(
+            ask,
+            url,
+            _part_path(target),
+            etag=present and present.etag,
+            last_modified=present and present.last_modified,
+            report=report,
+        )
     except httpx.HTTPStatusError as error:
         raise _unavailable(edition, workbook, f'HTTP {error.response.status_code}') from error
     except httpx.HTTPError as error:
         reason = str(error) or type(error).__name__
         raise _unavailable(edition, workbook, reason) from error
-    if headers is None and present is not None:
-        report(f'Not changed since {present.fetched_at}')
-        return present
-    return _record(target, workbook, origin=url, headers=headers or httpx.Headers())
+    if received is not None:
+        return _store(received, workbook, target, origin=url, name=url)
+    assert present is not None, 'a condition was sent'
+    report(f'Not changed since {present.fetched_at}')
+    return present
 
 
 def _is_passing(error: BaseException) -> bool:
@@ -183,47 +227,6 @@ def _is_passing(error: BaseException) -> bool:
 
 def _unavailable(edition: Edition, workbook: Workbook, reason: str) -> SourceError:
     return SourceError(
-        f'Could not fetch {workbook.url}: {reason}. Try again later, or set NAICS_SOURCE_DIR to a '
+        f'Could not fetch {workbook.url} ({reason}): try again later, or set NAICS_SOURCE_DIR to a '
         f'folder laid out as <edition>/<file> (here {edition.name}/{workbook.file}).'
     )
-
-
-def _request(url: str, target: Path, present: Provenance | None) -> httpx.Headers | None:
-    """Ask once; return the answer's headers, or None where the present file is still the newest."""
-    conditions = {}
-    if present is not None and present.etag:
-        conditions['If-None-Match'] = present.etag
-    elif present is not None and present.last_modified:
-        conditions['If-Modified-Since'] = present.last_modified
-    with (
-        httpx.Client(timeout=TIMEOUT, follow_redirects=True, headers=_AGENT) as client,
-        client.stream('GET', url, headers=conditions) as response,
-    ):
-        if response.status_code == httpx.codes.NOT_MODIFIED and present is not None:
-            return None
-        response.raise_for_status()
-        with atomic_write(target) as temporary:
-            _receive(response, temporary)
-            _accept(temporary, url)
-        return response.headers
-
-
-def _receive(response: httpx.Response, temporary: Path) -> None:
-    announced = response.headers.get('Content-Length')
-    too_large = SourceError(
-        f'{response.url} is larger than {SIZE_LIMIT // 2**20} MiB, so it is no NAICS workbook: '
-        'check its URL in naics_model/corpus/editions.toml.'
-    )
-    if announced is not None and int(announced) > SIZE_LIMIT:
-        raise too_large
-    written = 0
-    with temporary.open('wb') as file:
-        for chunk in response.iter_bytes():
-            written += len(chunk)
-            if written > SIZE_LIMIT:
-                raise too_large
-            file.write(chunk)
-    if announced is not None and response.num_bytes_downloaded != int(announced):
-        raise httpx.RemoteProtocolError(
-            f'{response.num_bytes_downloaded:,} of {int(announced):,} bytes came'
-        )

@@ -7,7 +7,6 @@ when the launcher offers it, the console otherwise) only lets people watch.
 from __future__ import annotations
 
 import os
-import resource
 import shlex
 import sys
 import time
@@ -19,6 +18,7 @@ from typing import Any
 
 from dagster_pipes import DAGSTER_PIPES_CONTEXT_ENV_VAR, PipesContext, open_dagster_pipes
 
+from naics_model.jobs.cost import peak_memory_bytes
 from naics_model.storage.files import sha256_of, write_json
 
 
@@ -99,9 +99,7 @@ class Reporter:
                 'details': dict(result.details),
                 'command': shlex.join(['python', *sys.orig_argv[1:]]),
                 'seconds': round(time.monotonic() - self._started, 2),
-                # Linux counts ru_maxrss in kibibytes, macOS in bytes.
-                'peak_memory_bytes': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-                * (1 if sys.platform == 'darwin' else 1024),
+                'peak_memory_bytes': peak_memory_bytes(),
             },
             self._result_path,
         )

@@ -1,4 +1,4 @@
-"""Writing so that good data is never lost, and naming content by its digest."""
+"""Writing so that good data is never lost, reading no half-written file, and naming content."""
 
 from __future__ import annotations
 
@@ -43,6 +43,32 @@ def atomic_write(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def read_steady(path: Path) -> bytes:
+    """Return the bytes of a file that another program may be writing at the same time.
+
+    Raises:
+        DataError: the file was written to, replaced or removed while it was read.
+    """
+    with path.open('rb') as file:
+        before = os.fstat(file.fileno())
+        content = file.read()
+    try:
+        # Of the path, not of the open file: one that was replaced stays as it was while open.
+        changed = _state(path.stat()) != _state(before)
+    except FileNotFoundError:
+        changed = True
+    if changed:
+        raise DataError(
+            f'{path} changed while it was read: wait until the program that writes it is done, or '
+            'close it there, then run again.'
+        )
+    return content
+
+
+def _state(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def sha256_of(path: Path) -> str:
     """Return the sha256 hex digest of a file's bytes."""
     with path.open('rb') as file:
@@ -68,11 +94,17 @@ def read_parquet(path: Path) -> pl.DataFrame:
     """Read a Parquet file of an edition.
 
     Raises:
-        DataError: the file is missing (the step before it has not run).
+        DataError: the file is missing (the step before it has not run), or damaged.
     """
     if not path.is_file():
         raise DataError(f'{path} does not exist: run the step that writes it first.')
-    return pl.read_parquet(path)
+    try:
+        return pl.read_parquet(path)
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).partition('\n')[0]
+        raise DataError(
+            f'{path} is damaged ({reason}): run the step that writes it again.'
+        ) from None
 
 
 def write_json(value: Any, path: Path) -> None:

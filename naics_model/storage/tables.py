@@ -26,6 +26,11 @@ class Column:
     dtype: pl.DataType
     meaning: str
 
+    @property
+    def type_name(self) -> str:
+        """Its type in a word or two."""
+        return 'Enum' if isinstance(self.dtype, pl.Enum) else str(self.dtype)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -33,7 +38,7 @@ class Table:
 
     Attributes:
         name: the name of its asset, and of its file without the ending.
-        row: what one row is, in what order the rows are.
+        row: what one row is, and in what order they are, to follow on 'a row is'.
         columns: its columns, in order.
     """
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from naics_model.taxonomy.tree import Taxonomy
+from naics_model.storage.tables import Column, Table
+from naics_model.taxonomy.tree import Taxonomy, common_levels
 
 # Steps up to the common ancestor, (from the shallower code, from the deeper one); in order of ids.
 KINSHIPS: dict[tuple[int, int], str] = {
@@ -26,44 +27,55 @@ KINSHIPS: dict[tuple[int, int], str] = {
 }
 RELATIONS = dict(enumerate(KINSHIPS.values(), start=1))
 
+TABLE = Table(
+    name='relations',
+    row='one unordered pair of codes of one sector, in the order of idx_i, then idx_j.',
+    columns=(
+        Column(
+            'idx_i',
+            pl.UInt32(),
+            'Position in descriptions of the shallower code; of two at one level, of the earlier.',
+        ),
+        Column('idx_j', pl.UInt32(), 'Position in descriptions of the other code.'),
+        Column('code_i', pl.String(), 'The code at idx_i.'),
+        Column('code_j', pl.String(), 'The code at idx_j.'),
+        Column('relation_id', pl.UInt8(), 'Number of the kinship, 1 to 14.'),
+        Column(
+            'relation',
+            pl.Enum(list(RELATIONS.values())),
+            f'What code_j is to code_i; by its id, from 1: {", ".join(RELATIONS.values())}.',
+        ),
+    ),
+)
+
 
 def relation_table(taxonomy: Taxonomy) -> pl.DataFrame:
-    """Return what `code_j` is to `code_i`, the shallower one, for each same-sector pair once.
+    """Return the kinship of each pair of one sector: `relations.parquet`.
 
     Returns:
-        idx_i, idx_j (UInt32), code_i, code_j (String), relation_id (UInt8, 1 to 14), relation (Enum
-        of the names). Of two codes at one level, the earlier in workbook order is `i`. Sorted by
-        idx_i, idx_j.
+        `TABLE`.
     """
+    n, levels, sectors = len(taxonomy), taxonomy.levels, taxonomy.sectors
+    order = levels.astype(np.int64) * n + np.arange(n)
+    i, j = np.nonzero((sectors[:, None] == sectors) & (order[:, None] < order))
+
     ids = np.zeros((5, 5), np.uint8)
     for number, (shallow, deep) in enumerate(KINSHIPS, start=1):
         ids[shallow, deep] = number
+    above = common_levels(taxonomy, i, j) + 1
+    relation_id = ids[levels[i] - above, levels[j] - above]
 
-    rows_i, rows_j, rows_id = [], [], []
-    for sector in np.unique(taxonomy.sectors):
-        members = np.flatnonzero(taxonomy.sectors == sector)
-        a, b = np.triu_indices(len(members), k=1)
-        i, j = members[a], members[b]
-        swap = taxonomy.levels[i] > taxonomy.levels[j]
-        i, j = np.where(swap, j, i), np.where(swap, i, j)
-        above_i, above_j = taxonomy.ancestors[i], taxonomy.ancestors[j]
-        common_level = ((above_i == above_j) & (above_i >= 0)).sum(1) + 1
-        rows_i.append(i)
-        rows_j.append(j)
-        rows_id.append(ids[taxonomy.levels[i] - common_level, taxonomy.levels[j] - common_level])
-
+    idx_i, idx_j = pl.Series(i.astype(np.uint32)), pl.Series(j.astype(np.uint32))
     codes = pl.Series(taxonomy.codes, dtype=pl.String)
-    i, j, relation_id = (np.concatenate(rows) for rows in (rows_i, rows_j, rows_id))
-    names = pl.Series(['', *RELATIONS.values()], dtype=pl.String).gather(
-        relation_id.astype(np.uint32)
-    )
+    names = pl.Series(RELATIONS.values(), dtype=TABLE.schema['relation'])
     return pl.DataFrame(
         {
-            'idx_i': i.astype(np.uint32),
-            'idx_j': j.astype(np.uint32),
-            'code_i': codes.gather(i),
-            'code_j': codes.gather(j),
+            'idx_i': idx_i,
+            'idx_j': idx_j,
+            'code_i': codes.gather(idx_i),
+            'code_j': codes.gather(idx_j),
             'relation_id': relation_id,
-            'relation': names.cast(pl.Enum(list(RELATIONS.values()))),
-        }
-    ).sort('idx_i', 'idx_j')
+            'relation': names.gather(relation_id - 1),
+        },
+        schema=TABLE.schema,
+    )

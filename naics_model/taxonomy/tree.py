@@ -1,11 +1,14 @@
 """The tree of NAICS codes: five levels (2 to 6 digits) below a virtual root above the sectors.
 
-What belongs here: reading a code's place from its digits, and the ancestor table. Distances and
-kinship are in their own modules.
+What belongs here: reading a code's place from its digits, the ancestor table, and how far down two
+codes share their ancestors. Distances and kinship, which follow from that, are in their own
+modules.
 """
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +19,7 @@ from numpy.typing import NDArray
 from naics_model.errors import DataError
 
 LEVELS = (2, 3, 4, 5, 6)
+_CODE = re.compile('[0-9]{2,6}')
 
 # Three sectors span several two-digit prefixes. Each is ONE sector, named by its first prefix.
 RANGE_SECTORS = {'31-33': '31', '44-45': '44', '48-49': '48'}
@@ -41,6 +45,23 @@ def parent_of(code: str) -> str | None:
     return sector_of(code) if len(code) == 3 else code[:-1]
 
 
+class NoTreeError(DataError):
+    """A list of codes is no tree.
+
+    Attributes:
+        problem: what is wrong, as a clause.
+        positions: where in the list, from 0: one code, or each place of a repeated one.
+    """
+
+    def __init__(self, problem: str, positions: Sequence[int]) -> None:
+        super().__init__(problem, positions)
+        self.problem = problem
+        self.positions = tuple(positions)
+
+    def __str__(self) -> str:
+        return f'The codes are no tree: {self.problem}.'
+
+
 @dataclass(frozen=True)
 class Taxonomy:
     """The codes of one edition as a tree, in workbook order.
@@ -63,32 +84,36 @@ class Taxonomy:
         """Build the tree from stored codes (see `normalise_code`), in any order.
 
         Raises:
-            DataError: a code is not 2 to 6 digits, appears twice, or has no parent in the list.
+            NoTreeError: a code is not 2 to 6 digits, appears twice, or has no parent in the list.
         """
+        malformed = [i for i, code in enumerate(codes) if not _CODE.fullmatch(code)]
+        if malformed:
+            raise NoTreeError(
+                f'{codes[malformed[0]]!r} is no code of 2 to 6 digits{_and_more(malformed)}',
+                malformed[:1],
+            )
         index = {code: i for i, code in enumerate(codes)}
         if len(index) < len(codes):
-            repeated = sorted({code for code in codes if list(codes).count(code) > 1})
-            raise DataError(
-                f'Codes must be unique, but {", ".join(repeated[:5])} appear more than once.'
+            repeated = [code for code, times in Counter(codes).items() if times > 1]
+            places = [i for i, code in enumerate(codes) if code == repeated[0]]
+            raise NoTreeError(
+                f'code {repeated[0]} must be unique, but stands {len(places)} times'
+                f'{_and_more(repeated)}',
+                places,
             )
-        malformed = [c for c in codes if not (c.isascii() and c.isdigit() and 2 <= len(c) <= 6)]
-        if malformed:
-            raise DataError(
-                f'A NAICS code has 2 to 6 digits, but found {", ".join(map(repr, malformed[:5]))}.'
+        above = [parent_of(code) for code in codes]
+        orphans = [
+            i for i, parent in enumerate(above) if parent is not None and parent not in index
+        ]
+        if orphans:
+            raise NoTreeError(
+                f'code {codes[orphans[0]]} has no parent: {above[orphans[0]]} is not in the '
+                f'list{_and_more(orphans)}',
+                orphans[:1],
             )
 
         levels = np.array([len(code) for code in codes], np.uint8)
-        parents = np.full(len(codes), -1, np.int32)
-        for i, code in enumerate(codes):
-            parent = parent_of(code)
-            if parent is None:
-                continue
-            if parent not in index:
-                raise DataError(
-                    f'Code {code} has no parent: {parent} is missing from the list of codes.'
-                )
-            parents[i] = index[parent]
-
+        parents = np.array([index[p] if p is not None else -1 for p in above], np.int32)
         ancestors = np.full((len(codes), len(LEVELS)), -1, np.int32)
         ancestors[np.arange(len(codes)), levels - 2] = np.arange(len(codes))
         for column in range(len(LEVELS) - 1, 0, -1):
@@ -108,3 +133,28 @@ class Taxonomy:
     def sectors(self) -> NDArray[np.int32]:
         """int32 (n,): the index of each code's sector."""
         return self.ancestors[:, 0]
+
+
+def _and_more(found: Sequence[object]) -> str:
+    return f' (and {len(found) - 1} more like it)' if len(found) > 1 else ''
+
+
+def common_levels(
+    taxonomy: Taxonomy, i: NDArray[np.integer], j: NDArray[np.integer]
+) -> NDArray[np.uint8]:
+    """Return how many levels of ancestors two codes share, counted from their sector.
+
+    A code is its own ancestor at its own level. Memory is in proportion to the pairs asked for, so
+    that a taxonomy too large for a matrix of all pairs can be asked for some.
+
+    Args:
+        i, j: integers (m,), indices of the codes of each pair.
+
+    Returns:
+        uint8 (m,): 0 for codes of different sectors, level - 1 for a code and itself.
+    """
+    shared = np.zeros(len(i), np.uint8)
+    for ancestor in taxonomy.ancestors.T:
+        above_i = ancestor[i]
+        shared += (above_i == ancestor[j]) & (above_i >= 0)
+    return shared

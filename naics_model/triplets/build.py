@@ -15,11 +15,36 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import polars as pl
 
 from naics_model.errors import DataError
 from naics_model.storage.files import atomic_write
+from naics_model.storage.tables import Column, Table
 from naics_model.triplets.hardness import LEVELS
 from naics_model.triplets.relations import database, load_relations, sql_text
+
+TABLE = Table(
+    name='triplets',
+    row='one ordered (anchor, positive, negative), in no promised order.',
+    columns=(
+        Column('anchor_idx', pl.UInt16(), 'Index of the anchor, as in descriptions.'),
+        Column('positive_idx', pl.UInt16(), 'Index of the positive: another code of its sector.'),
+        Column(
+            'negative_idx',
+            pl.UInt16(),
+            'Index of the negative: a code farther from the anchor than the positive, and neither '
+            'above nor below it.',
+        ),
+        Column(
+            'hardness',
+            pl.UInt8(),
+            '1 (another sector) to 7 (hardly farther than the positive) by how much farther the '
+            'negative is; 8 if a cross-reference of the anchor or the positive names it.',
+        ),
+        Column('positive_distance', pl.UInt8(), 'Anchor to positive, in half units: 4 is 2.0.'),
+        Column('negative_distance', pl.UInt8(), 'Anchor to negative, in half units.'),
+    ),
+)
 
 # Dictionaries cost CPU and size here, because values repeat in runs, which zstd folds by itself.
 _COPY = """
@@ -66,8 +91,7 @@ def build_triplets(
 ) -> TripletSummary:
     """Write all triplets of an edition as one Parquet file, atomically.
 
-    Columns: anchor_idx, positive_idx, negative_idx (USMALLINT), hardness, positive_distance,
-    negative_distance (UTINYINT, distances in half units).
+    The columns are those of `TABLE`.
 
     Rows are in no promised order, because threads finish their parts in any order, and so two
     builds differ in their bytes. The `digest` is therefore not of the bytes: it is the sha256 of

@@ -15,10 +15,12 @@ GRAPH = {
         'descriptions_workbook': set(),
         'index_workbook': set(),
         'cross_references_workbook': set(),
+        'concordance_workbook': set(),
     },
     'corpus': {
         'descriptions': {'codes_workbook', 'descriptions_workbook', 'cross_references_workbook'},
         'activities': {'index_workbook', 'descriptions'},
+        'concordance': {'concordance_workbook', 'descriptions'},
     },
     'taxonomy': {'distances': {'descriptions'}, 'relations': {'descriptions'}},
     'triplets': {
@@ -77,11 +79,22 @@ def test_partitions_are_the_known_editions() -> None:
     assert EDITIONS.get_partition_keys() == list(load_editions())
 
 
-def test_the_texts_are_checked_before_anything_follows(graph: dg.Definitions) -> None:
+def test_what_everything_follows_from_is_checked_first(graph: dg.Definitions) -> None:
     asset_graph = graph.resolve_asset_graph()
-    blocking = {
-        key.name
-        for key in asset_graph.asset_check_keys
-        if key.asset_key == dg.AssetKey('descriptions') and asset_graph.get_check_spec(key).blocking
+    blocking: dict[str, set[str]] = {}
+    for key in asset_graph.asset_check_keys:
+        spec = asset_graph.get_check_spec(key)
+        assert spec.description, key
+        if spec.blocking:
+            blocking.setdefault(key.asset_key.to_user_string(), set()).add(key.name)
+    assert blocking['descriptions'] == {
+        'counts_per_level',
+        'codes_unique',
+        'parents_present',
+        'no_empty_text',
+        'no_markup',
+        'no_stubs',
+        'excluded_codes_valid',
+        'no_stray_t',
     }
-    assert {'counts_per_level', 'codes_unique', 'parents_present', 'no_empty_text'} <= blocking
+    assert {'activities', 'concordance', 'distances', 'relations'} < blocking.keys()

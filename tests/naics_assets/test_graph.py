@@ -1,8 +1,11 @@
 """The data half of the graph, run for real on the bundled edition and on broken sources."""
 
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
+import openpyxl
+import polars as pl
 import pytest
 import tenacity
 
@@ -12,13 +15,22 @@ from naics_assets.materialize import materialise
 from naics_model.corpus import download
 from naics_model.storage.layout import EditionFolder
 
+# Without triplets and tokens: for tests on the real editions.
+CORPUS_AND_TAXONOMY = dg.define_asset_job(
+    'corpus_and_taxonomy', selection=dg.AssetSelection.groups('source', 'corpus', 'taxonomy')
+)
+
 
 def run_data_job(
-    instance: dg.DagsterInstance, data_dir: Path, edition: str, source_dir: str = ''
+    instance: dg.DagsterInstance,
+    data_dir: Path,
+    edition: str,
+    source_dir: str = '',
+    job: str = 'edition_data',
 ) -> dg.ExecuteInProcessResult:
     return (
-        defs()
-        .resolve_job_def('edition_data')
+        dg.Definitions.merge(defs(), dg.Definitions(jobs=[CORPUS_AND_TAXONOMY]))
+        .resolve_job_def(job)
         .execute_in_process(
             instance=instance,
             partition_key=edition,
@@ -53,8 +65,101 @@ def test_sample_data_is_built_checked_and_versioned_by_content(tmp_path: Path) -
     for path in (folder.activities, folder.relations, folder.triplets, folder.relation_index):
         assert path.is_file()
     # Equal content has an equal version: otherwise everything after it would run again.
-    assert len(versions(first)) == 11
+    assert len(versions(first)) == 13
     assert versions(again) == versions(first)
+
+
+@pytest.fixture
+def own_source(source_dir: Path, tmp_path: Path) -> Path:
+    """A copy of the real workbooks that a test may change."""
+    copy = tmp_path / 'source'
+    for name in ('2017', '2022', 'concordances'):
+        (copy / name).mkdir(parents=True)
+        for file in (source_dir / name).iterdir():
+            (copy / name / file.name).write_bytes(file.read_bytes())
+    return copy
+
+
+def test_an_errata_release_of_the_index_changes_its_activities_and_nothing_else(
+    own_source: Path, tmp_path: Path
+) -> None:
+    index = own_source / '2022' / '2022_NAICS_Index_File.xlsx'
+    with dg.instance_for_test() as instance:
+        run = partial(
+            run_data_job, instance, tmp_path, '2022', str(own_source), 'corpus_and_taxonomy'
+        )
+        before = run()
+        index.write_bytes(index.with_name(f'{index.stem}.earlier-release.xlsx').read_bytes())
+        after = run()
+    assert before.success
+    assert after.success
+    old, new = versions(before), versions(after)
+    assert len(old) == 10
+    assert {asset for asset in old if old[asset] != new[asset]} == {'index_workbook', 'activities'}
+
+
+def test_an_edition_without_a_concordance_skips_it(own_source: Path, tmp_path: Path) -> None:
+    with dg.instance_for_test() as instance:
+        result = run_data_job(
+            instance, tmp_path, '2017', str(own_source), job='corpus_and_taxonomy'
+        )
+    assert result.success
+    assert not versions(result).keys() & {'concordance_workbook', 'concordance'}
+    assert len(versions(result)) == 8
+
+
+def test_a_broken_table_fails_with_its_rows_and_the_last_good_one_stays(
+    own_source: Path, tmp_path: Path
+) -> None:
+    folder = EditionFolder(tmp_path, '2022')
+    with dg.instance_for_test() as instance:
+        run = partial(
+            run_data_job, instance, tmp_path, '2022', str(own_source), 'corpus_and_taxonomy'
+        )
+        assert run().success
+        good = folder.descriptions.read_bytes()
+        path = own_source / '2022' / '2022_NAICS_Descriptions.xlsx'
+        book = openpyxl.load_workbook(path)
+        assert book.active['A4'].value == 1111
+        book.active['C4'] = '&amp;lt;b&amp;gt;Oilseeds&amp;lt;/b&amp;gt; was escaped twice'
+        book.save(path)
+        result = run()
+    assert not result.success
+    failure = result.failure_data_for_node('descriptions').user_failure_data
+    assert 'descriptions.parquet was not written: 1 texts hold HTML' in failure.description
+    assert path.name in failure.description
+    assert '1111' in failure.metadata['no_markup'].value
+    assert folder.descriptions.read_bytes() == good
+    assert 'distances' not in versions(result)
+
+
+def test_a_table_that_was_changed_on_disk_fails_its_check_and_shows_the_rows(
+    tmp_path: Path,
+) -> None:
+    folder = EditionFolder(tmp_path, 'sample')
+    with dg.instance_for_test() as instance:
+        run_data_job(instance, tmp_path, 'sample', job='corpus_and_taxonomy')
+        table = pl.read_parquet(folder.descriptions)
+        emptied = pl.when(pl.col('code') == '444110').then(pl.lit(' ')).otherwise('description')
+        table.with_columns(description=emptied).write_parquet(folder.descriptions)
+        checks_alone = dg.define_asset_job(
+            'checks_alone', selection=dg.AssetSelection.checks_for_assets('descriptions')
+        )
+        checks = (
+            dg.Definitions.merge(defs(), dg.Definitions(jobs=[checks_alone]))
+            .resolve_job_def('checks_alone')
+            .execute_in_process(
+                instance=instance,
+                tags={'dagster/partition': 'sample'},
+                raise_on_error=False,
+                resources={'paths': NaicsPaths(data_dir=str(tmp_path))},
+            )
+            .get_asset_check_evaluations()
+        )
+    failed = [check for check in checks if not check.passed]
+    assert [check.check_name for check in failed] == ['no_empty_text']
+    assert failed[0].blocking
+    assert '444110' in failed[0].metadata['offending'].value
 
 
 def test_without_network_the_error_names_the_address_and_the_remedy(

@@ -1,14 +1,12 @@
-"""The texts that the model reads, and the activities that it is asked about."""
+"""The texts that the model reads, the activities that it is asked about, and where codes went."""
 
 import dagster as dg
 
 from naics_assets.lib.asset import naics_asset, plain_errors
-from naics_assets.lib.metadata import markdown_table, measured, table_result
+from naics_assets.lib.metadata import describe
 from naics_assets.lib.paths import NaicsPaths
-from naics_model.corpus.activities import build_activities
-from naics_model.corpus.descriptions import build_descriptions
-from naics_model.corpus.editions import edition
-from naics_model.storage.files import read_parquet, write_parquet
+from naics_model.dataset import steps
+from naics_model.jobs.cost import measured
 
 
 @naics_asset(
@@ -19,25 +17,9 @@ from naics_model.storage.files import read_parquet, write_parquet
     description='One row for each code: title, description, examples, and what it excludes.',
 )
 def descriptions(context: dg.AssetExecutionContext, paths: NaicsPaths) -> dg.MaterializeResult:
-    folder, current = paths.edition(context.partition_key), edition(context.partition_key)
     with plain_errors(), measured() as cost:
-        table = build_descriptions(
-            current,
-            folder.source / current.workbooks['codes'].file,
-            folder.source / current.workbooks['descriptions'].file,
-            folder.source / current.workbooks['cross_references'].file,
-        )
-        write_parquet(table, folder.descriptions)
-    levels = table['level'].value_counts().sort('level')
-    return table_result(
-        folder.descriptions,
-        cost,
-        {
-            'codes_per_level': dg.MetadataValue.md(markdown_table(levels)),
-            'with_examples': table['examples'].count(),
-            'with_exclusions': table['excluded'].count(),
-        },
-    )
+        made = steps.descriptions(paths.edition(context.partition_key))
+    return describe(made, cost)
 
 
 @naics_asset(
@@ -48,21 +30,19 @@ def descriptions(context: dg.AssetExecutionContext, paths: NaicsPaths) -> dg.Mat
     description='The index entries with their codes; one in five is held out for evaluation.',
 )
 def activities(context: dg.AssetExecutionContext, paths: NaicsPaths) -> dg.MaterializeResult:
-    folder, current = paths.edition(context.partition_key), edition(context.partition_key)
     with plain_errors(), measured() as cost:
-        table = build_activities(
-            current,
-            folder.source / current.workbooks['index'].file,
-            read_parquet(folder.descriptions),
-        )
-        write_parquet(table, folder.activities)
-    split = table['split'].value_counts().sort('split')
-    return table_result(
-        folder.activities,
-        cost,
-        {
-            'codes': table['code'].n_unique(),
-            'split': dg.MetadataValue.md(markdown_table(split)),
-            'verbatim_in_description': int(table['verbatim'].sum()),
-        },
-    )
+        made = steps.activities(paths.edition(context.partition_key))
+    return describe(made, cost)
+
+
+@naics_asset(
+    group_name='corpus',
+    deps=['concordance_workbook', 'descriptions'],
+    kinds={'polars', 'parquet'},
+    code_version='1',
+    description='Each six-digit code of the edition before with each code that it went into.',
+)
+def concordance(context: dg.AssetExecutionContext, paths: NaicsPaths) -> dg.MaterializeResult:
+    with plain_errors(), measured() as cost:
+        made = steps.concordance(paths.edition(context.partition_key))
+    return describe(made, cost)

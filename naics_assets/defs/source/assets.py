@@ -1,12 +1,15 @@
 """One asset for each workbook of an edition."""
 
+from collections.abc import Iterator
+
 import dagster as dg
 
 from naics_assets.lib.asset import naics_asset, plain_errors
-from naics_assets.lib.metadata import file_result, measured
+from naics_assets.lib.metadata import describe
 from naics_assets.lib.paths import NaicsPaths
-from naics_model.corpus.download import fetch_workbook
 from naics_model.corpus.editions import edition
+from naics_model.dataset import steps
+from naics_model.jobs.cost import measured
 
 
 def workbook_asset(kind: str, description: str) -> dg.AssetsDefinition:
@@ -17,36 +20,25 @@ def workbook_asset(kind: str, description: str) -> dg.AssetsDefinition:
         description: what people read about it in the UI.
     """
 
+    # Not required: an edition without a workbook of this kind skips it, and what is made from it.
     @naics_asset(
         name=f'{kind}_workbook',
         group_name='source',
         kinds={'excel'},
         code_version='1',
         description=description,
+        output_required=False,
     )
-    def workbook(context: dg.AssetExecutionContext, paths: NaicsPaths) -> dg.MaterializeResult:
-        name = context.partition_key
+    def workbook(
+        context: dg.AssetExecutionContext, paths: NaicsPaths
+    ) -> Iterator[dg.MaterializeResult]:
+        folder = paths.edition(context.partition_key)
+        if kind not in edition(folder.edition).workbooks:
+            context.log.info(f'Edition {folder.edition} has no {kind} workbook.')
+            return
         with plain_errors(), measured() as cost:
-            fetched = fetch_workbook(
-                edition(name),
-                kind,
-                paths.edition(name).source,
-                source_dir=paths.source,
-                progress=context.log.info,
-            )
-        known = {True: 'yes', False: 'NO: new content', None: 'no digest on record'}[fetched.known]
-        return file_result(
-            fetched.path,
-            cost,
-            {
-                'origin': fetched.origin,
-                'etag': fetched.etag or '',
-                'last_modified': fetched.last_modified or '',
-                'sha256': fetched.sha256,
-                'known_release': known,
-            },
-            data_version=fetched.sha256,
-        )
+            made = steps.fetch(folder, kind, paths.source, context.log.info)
+        yield describe(made, cost)
 
     return workbook
 
@@ -60,6 +52,9 @@ def workbooks() -> dg.Definitions:
             workbook_asset('index', 'Business activities, each with its six-digit code.'),
             workbook_asset(
                 'cross_references', 'For each code, what is classified elsewhere, and where.'
+            ),
+            workbook_asset(
+                'concordance', 'Which codes of the edition before became which of this one.'
             ),
         ]
     )

@@ -1,13 +1,13 @@
 """The token cache, for the backbone of the chosen profile."""
 
 import dagster as dg
-import polars as pl
 
 from naics_assets.lib.asset import naics_asset, plain_errors
-from naics_assets.lib.metadata import file_result, markdown_table, measured
+from naics_assets.lib.metadata import describe
 from naics_assets.lib.paths import NaicsPaths
 from naics_assets.lib.torchrun import JobLauncher
-from naics_model.encoder.tokens import build_token_cache
+from naics_model.dataset import steps
+from naics_model.jobs.cost import measured
 
 
 @naics_asset(
@@ -20,26 +20,6 @@ from naics_model.encoder.tokens import build_token_cache
 def token_cache(
     context: dg.AssetExecutionContext, paths: NaicsPaths, jobs: JobLauncher
 ) -> dg.MaterializeResult:
-    folder = paths.edition(context.partition_key)
     with plain_errors(), measured() as cost:
-        cache = build_token_cache(folder.descriptions, folder.token_cache, backbone=jobs.backbone())
-    channels = pl.DataFrame(
-        [
-            {
-                'channel': name,
-                'texts': int((ragged.lengths > 0).sum()),
-                'tokens': int(ragged.lengths.sum()),
-                'truncated': cache.truncated[name],
-            }
-            for name, ragged in cache.channels.items()
-        ]
-    )
-    return file_result(
-        folder.token_cache,
-        cost,
-        {
-            'backbone': cache.backbone,
-            'max_length': cache.max_length,
-            'channels': dg.MetadataValue.md(markdown_table(channels)),
-        },
-    )
+        made = steps.token_cache(paths.edition(context.partition_key), jobs.backbone())
+    return describe(made, cost)

@@ -1,13 +1,12 @@
 """The published triplets, and the sampler's index over the same tables."""
 
 import dagster as dg
-import polars as pl
 
 from naics_assets.lib.asset import naics_asset, plain_errors
-from naics_assets.lib.metadata import file_result, markdown_table, measured, table_result
+from naics_assets.lib.metadata import describe
 from naics_assets.lib.paths import NaicsPaths
-from naics_model.triplets.build import build_triplets
-from naics_model.triplets.relation_index import build_relation_index
+from naics_model.dataset import steps
+from naics_model.jobs.cost import measured
 
 
 @naics_asset(
@@ -18,27 +17,9 @@ from naics_model.triplets.relation_index import build_relation_index
     description='Every (anchor, positive, negative) with its hardness: the published dataset.',
 )
 def triplets(context: dg.AssetExecutionContext, paths: NaicsPaths) -> dg.MaterializeResult:
-    folder = paths.edition(context.partition_key)
     with plain_errors(), measured() as cost:
-        summary = build_triplets(
-            folder.descriptions, folder.distances, folder.triplets, progress=context.log.info
-        )
-    counts = pl.DataFrame(
-        {
-            'hardness': list(summary.rows_by_hardness),
-            'triplets': list(summary.rows_by_hardness.values()),
-        }
-    )
-    examples = '\n'.join(f'* {example}' for example in summary.examples)
-    return table_result(
-        folder.triplets,
-        cost,
-        {
-            'by_hardness': dg.MetadataValue.md(markdown_table(counts)),
-            'examples': dg.MetadataValue.md(examples),
-        },
-        data_version=summary.digest,
-    )
+        made = steps.triplets(paths.edition(context.partition_key), context.log.info)
+    return describe(made, cost)
 
 
 @naics_asset(
@@ -49,11 +30,6 @@ def triplets(context: dg.AssetExecutionContext, paths: NaicsPaths) -> dg.Materia
     description='All that the sampler reads: codes by distance from each anchor, and exclusions.',
 )
 def relation_index(context: dg.AssetExecutionContext, paths: NaicsPaths) -> dg.MaterializeResult:
-    folder = paths.edition(context.partition_key)
     with plain_errors(), measured() as cost:
-        index = build_relation_index(folder.descriptions, folder.distances, folder.relation_index)
-    return file_result(
-        folder.relation_index,
-        cost,
-        {'codes': len(index.codes), 'exclusions': len(index.exclusion_targets)},
-    )
+        made = steps.relation_index(paths.edition(context.partition_key))
+    return describe(made, cost)

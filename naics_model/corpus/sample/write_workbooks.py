@@ -1,18 +1,21 @@
-"""Write the four workbooks of the `sample` edition from the hand-written table beside this file.
+"""Write the five workbooks of the `sample` edition from the hand-written table beside this file.
 
     python -m naics_model.corpus.sample.write_workbooks [--out FOLDER]
 
 The table is one TOML file a sector with one [[code]] block a code. Only `code` (in quotes) and
 `title` must be there. An industry with one national industry says nothing itself; a group need not;
 `activities` are for six digits; a cross-reference begins with a verb in -ing and has no full stop.
-Blank lines part paragraphs, other line breaks are for the editor only. Everything else about the
-layout, its oddities included, is derived here by the rules of the real 2022 workbooks. Reading
-workbooks is not done here.
+`was`, for six digits too, lists code and title of the 2017 industries that it came from, as the
+concordance prints them; a code that had the same code and title in 2017 goes without. Blank lines
+part paragraphs, other line breaks are for the editor only. Everything else about the layout, its
+oddities included, is derived here by the rules of the real 2022 workbooks. Reading workbooks is not
+done here.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tomllib
 from collections import Counter
@@ -25,7 +28,7 @@ import xlsxwriter
 
 from naics_model.errors import DataError, NaicsError
 from naics_model.storage.files import atomic_write
-from naics_model.taxonomy.tree import Taxonomy, normalise_code, parent_of, sector_of
+from naics_model.taxonomy.tree import NoTreeError, Taxonomy, normalise_code, parent_of, sector_of
 
 TABLE = Path(__file__).parent / 'table'
 WORKBOOKS = Path(__file__).parent / 'workbooks'
@@ -39,6 +42,19 @@ _POINTERS = (
     ('******', 'Farms -- see crop or animal '),
     ('******', 'Repair -- see article repaired '),
 )
+# The real concordance has its headers in row 3, one of them on two lines.
+_ABOVE_THE_PAIRS: tuple[Row, ...] = (
+    ('2017 NAICS U.S. Matched to 2022 NAICS U.S. (Sample)', None, None, None),
+    ('(Note:  only the pairs whose 2022 code is in the sample.)', None, None, None),
+    (
+        '2017 NAICS Code',
+        '2017 NAICS Title\n(and specific piece of the 2017 industry that is contained in the 2022 '
+        'industry)',
+        '2022 NAICS Code',
+        '2022 NAICS Title',
+    ),
+)
+_SIX_DIGITS = re.compile('[1-9][0-9]{5}')
 _STUB = 'Cross-References.'
 _LEAD = 'Establishments primarily engaged in'
 
@@ -53,6 +69,7 @@ class Entry:
     examples: Sequence[str] = ()
     activities: Sequence[str] = ()
     cross_references: Sequence[str] = ()
+    was: Sequence[Mapping[str, str]] = ()
 
     @property
     def cell(self) -> Cell:
@@ -81,20 +98,43 @@ def read_entries(folder: Path = TABLE) -> list[Entry]:
     # '31-33' < '311' < '3112' < '321': the order of text is that of the manual.
     entries.sort(key=lambda entry: entry.code)
     codes = [normalise_code(entry.code) for entry in entries]
-    children = Counter(map(parent_of, Taxonomy.from_codes(codes).codes))
+    try:
+        children = Counter(map(parent_of, Taxonomy.from_codes(codes).codes))
+    except NoTreeError as error:
+        raise DataError(
+            f'The table in {folder} is no tree: {error.problem}; correct its [[code]] blocks.'
+        ) from None
     for entry, code in zip(entries, codes, strict=True):
         has_one_child = len(code) == 5 and children[code] == 1
         if has_one_child and (entry.description or entry.examples or entry.cross_references):
             raise DataError(f'Code {code} of the sample has one child: move its texts to {code}0.')
         if not (entry.description.strip() or has_one_child or len(code) == 4):
             raise DataError(f'Code {entry.code} of the sample has no description: write one.')
-        if entry.activities and len(code) < 6:
-            raise DataError(f'Code {entry.code} of the sample has activities: six digits only.')
+        for key in ('activities', 'was'):
+            if getattr(entry, key) and len(code) < 6:
+                raise DataError(f'Code {entry.code} of the sample has {key}: six digits only.')
+        _check_predecessors(entry)
     return entries
 
 
+def _check_predecessors(entry: Entry) -> None:
+    """Check that `was` lists codes of six digits with their titles, each once."""
+    seen: set[str] = set()
+    for item in entry.was:
+        match item:
+            case {'code': str(code), 'title': str(title), **rest} if (
+                not rest and _SIX_DIGITS.fullmatch(code) and title.strip() and code not in seen
+            ):
+                seen.add(code)
+            case _:
+                raise DataError(
+                    f'Code {entry.code} of the sample has {item!r} in its was: write '
+                    "{ code = 'six digits', title = 'its title' }, each code once."
+                )
+
+
 def sheets(entries: Sequence[Entry]) -> dict[str, tuple[str, list[Row]]]:
-    """Return file name -> (sheet name, rows) of the four workbooks, header rows included."""
+    """Return file name -> (sheet name, rows) of the five workbooks, header rows included."""
     only = _only_children(entries)
     codes: list[Row] = [('Seq. No.', '2022 NAICS US   Code', '2022 NAICS US Title', None, None)]
     codes.append((None,) * 5)
@@ -117,6 +157,7 @@ def sheets(entries: Sequence[Entry]) -> dict[str, tuple[str, list[Row]]]:
         'sample_Descriptions.xlsx': ('2022_NAICS_Descriptions', descriptions),
         'sample_Index_File.xlsx': ('2022NAICS', index),
         'sample_Cross_References.xlsx': ('2022_NAICS_Cross_References', references),
+        'sample_Concordance.xlsx': ('2017 to 2022 NAICS U.S.', concordance_rows(entries)),
     }
 
 
@@ -172,6 +213,17 @@ def cross_reference_cells(entry: Entry) -> list[str]:
     return [text + end for text, end in zip(texts, ends, strict=False)]
 
 
+def concordance_rows(entries: Sequence[Entry]) -> list[Row]:
+    """Return the rows of the concordance, by 2017 code and then by 2022 code as in the real one."""
+    pairs = [
+        (int(was['code']), was['title'], int(entry.code), entry.title)
+        for entry in entries
+        if len(entry.code) == 6
+        for was in entry.was or [{'code': entry.code, 'title': entry.title}]
+    ]
+    return [*_ABOVE_THE_PAIRS, *sorted(pairs, key=lambda pair: (pair[0], pair[2]))]
+
+
 def write_workbook(path: Path, sheet: str, rows: Sequence[Row]) -> None:
     """Write one sheet; equal rows give equal bytes, because no clock enters the file."""
     with xlsxwriter.Workbook(path, {'in_memory': True}) as workbook:
@@ -186,7 +238,7 @@ def write_workbook(path: Path, sheet: str, rows: Sequence[Row]) -> None:
 
 
 def write_workbooks(out: Path = WORKBOOKS, table: Path = TABLE) -> list[Path]:
-    """Write the four workbooks into `out` and return their paths.
+    """Write the five workbooks into `out` and return their paths.
 
     Raises:
         DataError: the table contradicts itself (see `read_entries`).
@@ -202,7 +254,7 @@ def write_workbooks(out: Path = WORKBOOKS, table: Path = TABLE) -> list[Path]:
 def main() -> int:
     """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(description='Write the workbooks of the sample edition.')
-    parser.add_argument('--out', type=Path, default=WORKBOOKS, help='folder for the four files')
+    parser.add_argument('--out', type=Path, default=WORKBOOKS, help='folder for the five files')
     try:
         for path in write_workbooks(parser.parse_args().out):
             print(f'Wrote {path}')

@@ -91,40 +91,108 @@ def test_sentences_without_a_valid_target_leave_no_empty_list(small: Any) -> Non
     assert row(frame, '111110')['excluded_codes'] is None
 
 
+CORRECT = 'correct the workbook, or fetch it again.'
+ONE_EDITION = 'fetch all workbooks of one edition.'
+
+
 @pytest.mark.parametrize(
     ('workbook', 'extra', 'sentence'),
     [
-        ('codes', (13, 336110, 'Car Manufacturing', None), '336110 appear more than once'),
-        ('codes', (13, 337110, 'Tables', None), 'Code 337110 has no parent: 33711 is missing'),
-        ('codes', (13, 'Total', 'All', None), "2 to 6 digits, but found 'Total'"),
-        ('descriptions', (111, 'Crop Production', 'Again.'), 'describes more than once 111: are'),
-        ('descriptions', (5417, 'Research', 'New.'), 'does not list, 5417: are all workbooks'),
-        ('cross_references', (5417, 'Not here.'), "a cross-reference of '5417'"),
+        (
+            'codes',
+            (13, 336110, 'Car Manufacturing', None),
+            f', rows 13, 15: code 336110 must be unique, but stands 2 times; {CORRECT}',
+        ),
+        (
+            'codes',
+            (13, '31', 'Manufacturing', None),
+            f', rows 8, 15: code 31 must be unique, but stands 2 times; {CORRECT}',
+        ),
+        (
+            'codes',
+            (13, 337110, 'Tables', None),
+            f', row 15: code 337110 has no parent: 33711 is not in the list; {CORRECT}',
+        ),
+        (
+            'codes',
+            (13, 'Total', 'All', None),
+            f", row 15: 'Total' is no code of 2 to 6 digits; {CORRECT}",
+        ),
+        (
+            'codes',
+            (13, None, 'All', None),
+            f", row 15: '' is no code of 2 to 6 digits; {CORRECT}",
+        ),
+        (
+            'descriptions',
+            (111, 'Crop Production', 'Again.'),
+            f', rows 3, 14: all describe code 111; {CORRECT}',
+        ),
+        (
+            'descriptions',
+            (5417, 'Research', 'New.'),
+            f", row 14: '5417' is no code of the codes workbook; {ONE_EDITION}",
+        ),
+        (
+            'cross_references',
+            (5417, 'Not here.'),
+            f", row 7: '5417' is no code of the codes workbook; {ONE_EDITION}",
+        ),
+        (
+            'cross_references',
+            (None, 'Not here.'),
+            f", row 7: '' is no code of the codes workbook; {ONE_EDITION}",
+        ),
     ],
 )
-def test_workbooks_that_contradict_each_other_are_refused(
+def test_workbooks_that_contradict_each_other_are_refused_with_file_row_and_remedy(
     small: Any, workbook: str, extra: tuple[object, ...], sentence: str
 ) -> None:
     getattr(small, workbook).append(extra)
-    with pytest.raises(DataError, match=sentence):
+    assert refusal(small) == f'{small.path(workbook)}{sentence}'
+
+
+def refusal(small: Any) -> str:
+    with pytest.raises(DataError) as refused:
         small.build()
+    return str(refused.value)
 
 
-def test_a_code_without_a_description_row_is_refused(small: Any) -> None:
+def test_the_row_is_that_of_the_sheet_where_rows_are_empty(small: Any) -> None:
+    small.codes[4:4] = [(None, None, None, None)] * 3
+    del small.codes[3]
+    assert refusal(small) == (
+        f'{small.path("codes")}, row 7: code 1111 has no parent: 111 is not in the list; {CORRECT}'
+    )
+
+
+def test_codes_without_a_description_row_are_refused(small: Any) -> None:
     del small.descriptions[2]
-    with pytest.raises(DataError, match=r'Descriptions\.xlsx does not describe 111: are all'):
-        small.build()
+    assert refusal(small) == (
+        f'{small.path("descriptions")} has no row for 111, which the codes workbook lists; '
+        f'{ONE_EDITION}'
+    )
+    del small.descriptions[1:8]
+    assert refusal(small) == (
+        f'{small.path("descriptions")} has no row for 11, 111, 1111, 11111, 111110 and 3 more, '
+        f'which the codes workbook lists; {ONE_EDITION}'
+    )
 
 
 def test_pointers_that_lead_nowhere_or_in_a_circle_are_refused(small: Any) -> None:
     pointing = small.descriptions
     pointing[4] = (11111, 'Soybean Farming', 'See industry description for 541511.')
-    with pytest.raises(DataError, match='11111 points to 541511, which has none of its own'):
-        small.build()
+    assert refusal(small) == (
+        f'{small.path("descriptions")}, row 5: the description of 11111 points to 541511, which '
+        f'has none of its own; {CORRECT}'
+    )
     pointing[4] = (11111, 'Soybean Farming', 'See industry description for 111110.')
     pointing[5] = (111110, 'Soybean Farming', 'See industry description for 111110.')
-    with pytest.raises(DataError, match='points to 111110, which has none of its own'):
-        small.build()
+    # Row 6 points to itself.
+    assert refusal(small) == (
+        f'{small.path("descriptions")}, row 6: the description of 111110 points to 111110, which '
+        f'has none of its own; {CORRECT}'
+    )
 
 
 def test_a_workbook_of_another_layout_is_refused(small: Any) -> None:

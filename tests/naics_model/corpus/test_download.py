@@ -6,9 +6,7 @@ import dataclasses
 import io
 import json
 import socket
-import threading
 import zipfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import openpyxl
@@ -17,13 +15,16 @@ import tenacity
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from naics_model.corpus import download
-from naics_model.corpus.download import Provenance, fetch_workbook, read_provenance
+from naics_model.corpus import download, transfer
+from naics_model.corpus.download import Provenance, fetch_workbook, read_provenance, source_path
 from naics_model.corpus.editions import PACKAGED_WORKBOOKS, Edition, edition
+from naics_model.corpus.workbooks import read_table
 from naics_model.errors import ConfigurationError, SourceError
 from naics_model.storage.files import sha256_of
 
+INDEX = edition('2022').workbook('index')
 FILE = '2022_NAICS_Index_File.xlsx'
+CONCORDANCE = '2017_to_2022_NAICS'
 
 
 def with_part(content: bytes, part: str, text: bytes) -> bytes:
@@ -41,9 +42,13 @@ def encrypted(content: bytes) -> bytes:
     return content[:at] + bytes([content[at] | 1]) + content[at + 1 :]
 
 
-def workbook_bytes(text: str) -> bytes:
+def workbook_bytes(
+    text: str, sheet: str = INDEX.sheet, header: tuple[str, ...] = tuple(INDEX.columns.values())
+) -> bytes:
     book = openpyxl.Workbook()
-    book.active.append([text])
+    book.active.title = sheet
+    book.active.append(header)
+    book.active.append((111110, text))
     content = io.BytesIO()
     book.save(content)
     return content.getvalue()
@@ -56,15 +61,7 @@ NEWER = workbook_bytes('the errata release')
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, 'RETRY_WAIT', tenacity.wait_none())
-    for name in (
-        'http_proxy',
-        'https_proxy',
-        'all_proxy',
-        'HTTP_PROXY',
-        'HTTPS_PROXY',
-        'ALL_PROXY',
-    ):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv('no_proxy', '*')
 
 
 def pointing_to(url: str, sha256: str | None = None) -> Edition:
@@ -76,34 +73,6 @@ def pointing_to(url: str, sha256: str | None = None) -> Edition:
 @pytest.fixture
 def server_edition(httpserver: HTTPServer) -> Edition:
     return pointing_to(httpserver.url_for('/index.xlsx'))
-
-
-@pytest.fixture
-def raw_server() -> Iterator[Callable[[bytes], str]]:
-    """A server below HTTP: it answers one request after another with the very bytes given."""
-    listening = socket.create_server(('127.0.0.1', 0))
-    threads: list[threading.Thread] = []
-
-    def serve(answer: bytes) -> str:
-        def answer_all() -> None:
-            while True:
-                try:
-                    connection, _ = listening.accept()
-                except OSError:
-                    return
-                with connection:
-                    connection.recv(65536)
-                    connection.sendall(answer)
-
-        threads.append(threading.Thread(target=answer_all, daemon=True))
-        threads[-1].start()
-        return f'http://127.0.0.1:{listening.getsockname()[1]}/index.xlsx'
-
-    yield serve
-    listening.shutdown(socket.SHUT_RDWR)
-    listening.close()
-    for thread in threads:
-        thread.join()
 
 
 def test_a_download_writes_the_bytes_and_where_they_came_from(
@@ -220,8 +189,8 @@ def test_a_lasting_failure_names_url_status_and_way_out(
 ) -> None:
     httpserver.expect_request('/index.xlsx').respond_with_data(status=status)
     expected = (
-        rf'Could not fetch http://.*/index\.xlsx: HTTP {status}\. Try again later, or set '
-        rf'NAICS_SOURCE_DIR to a folder laid out as <edition>/<file> \(here 2022/{FILE}\)\.'
+        rf'^Could not fetch http://.*/index\.xlsx \(HTTP {status}\): try again later, or set '
+        rf'NAICS_SOURCE_DIR to a folder laid out as <edition>/<file> \(here 2022/{FILE}\)\.$'
     )
     with pytest.raises(SourceError, match=expected):
         fetch_workbook(server_edition, 'index', tmp_path)
@@ -234,7 +203,7 @@ def test_no_network_says_so_and_keeps_the_old_file(tmp_path: Path) -> None:
         port = free.getsockname()[1]
     (tmp_path / FILE).write_bytes(GOOD)
     wanted = pointing_to(f'http://127.0.0.1:{port}/index.xlsx')
-    with pytest.raises(SourceError, match=rf':{port}/index\.xlsx: .+refused.* NAICS_SOURCE_DIR'):
+    with pytest.raises(SourceError, match=rf':{port}/index\.xlsx \(.+refused.*NAICS_SOURCE_DIR'):
         fetch_workbook(wanted, 'index', tmp_path)
     assert (tmp_path / FILE).read_bytes() == GOOD
 
@@ -242,36 +211,139 @@ def test_no_network_says_so_and_keeps_the_old_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('body', 'sentence'),
     [
-        (b'<!DOCTYPE html><html>Access denied</html>', 'looks like an HTML page'),
-        (GOOD[:-200], 'damaged or truncated'),
-        (b'', 'the file is empty'),
-        (with_part(GOOD, 'xl/workbook.xml', b'<workbook><sheets>'), 'no readable'),
-        (encrypted(GOOD), 'encrypted'),
+        (
+            b'<!DOCTYPE html><html>Access denied</html>',
+            r' is not an \.xlsx workbook: it looks like an HTML page, perhaps an error page',
+        ),
+        (
+            b'\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1' + bytes(600),
+            r' is not an \.xlsx workbook: it looks like an old \.xls; save it as \.xlsx',
+        ),
+        (GOOD[:-200], r' is a damaged or truncated \.xlsx workbook \(.*\): fetch it again'),
+        (b'', r' is not an \.xlsx workbook: the file is empty'),
+        (with_part(GOOD, 'xl/workbook.xml', b'<workbook><sheets>'), ' is no readable .*again'),
+        (
+            with_part(GOOD, 'xl/worksheets/sheet1.xml', b'<worksheet><sheetData><row>'),
+            ", sheet '2022NAICS', cannot be read .* fetch it again",
+        ),
+        (encrypted(GOOD), ' is an .* encrypted .*: save it again as .xlsx, without a password'),
+        (
+            workbook_bytes('renamed', sheet='Sheet1'),
+            " has no sheet '2022NAICS': its sheets are 'Sheet1'; if the Census Bureau renamed it, "
+            r'change naics_model/corpus/editions\.toml',
+        ),
+        (
+            workbook_bytes('renamed', header=('NAICS27', 'Item')),
+            ", sheet '2022NAICS', has no column 'NAICS22', 'INDEX ITEM DESCRIPTION' in row 1: it "
+            "has 'NAICS27', 'Item'; if the Census Bureau renamed it, change "
+            r'naics_model/corpus/editions\.toml',
+        ),
     ],
 )
-def test_an_answer_that_is_no_workbook_never_replaces_a_good_file(
-    httpserver: HTTPServer, server_edition: Edition, tmp_path: Path, body: bytes, sentence: str
+@pytest.mark.parametrize('from_folder', [False, True])
+def test_what_is_not_the_workbook_never_replaces_a_good_file(
+    httpserver: HTTPServer,
+    server_edition: Edition,
+    tmp_path: Path,
+    body: bytes,
+    sentence: str,
+    from_folder: bool,
 ) -> None:
     httpserver.expect_oneshot_request('/index.xlsx').respond_with_data(GOOD)
-    before = fetch_workbook(server_edition, 'index', tmp_path)
+    before = fetch_workbook(server_edition, 'index', tmp_path / 'out')
     httpserver.expect_request('/index.xlsx').respond_with_data(body)
-    with pytest.raises(SourceError, match=rf'^http://.*/index\.xlsx is .*{sentence}'):
-        fetch_workbook(server_edition, 'index', tmp_path)
-    assert (tmp_path / FILE).read_bytes() == GOOD
-    assert read_provenance(tmp_path / FILE) == before
-    assert len(list(tmp_path.iterdir())) == 2
+    source = tmp_path / '2022' / FILE
+    source.parent.mkdir()
+    source.write_bytes(body)
+    origin = str(source) if from_folder else httpserver.url_for('/index.xlsx')
+    with pytest.raises(SourceError, match=rf'^{origin}{sentence}.*\.$') as caught:
+        fetch_workbook(
+            server_edition, 'index', tmp_path / 'out', source_dir=tmp_path if from_folder else None
+        )
+    assert '\n' not in str(caught.value)
+    assert before.path.read_bytes() == GOOD
+    assert read_provenance(before.path) == before
+    assert len(list((tmp_path / 'out').iterdir())) == 2
 
 
-def test_fewer_bytes_than_announced_are_a_failure_of_the_line(
-    raw_server: Callable[[bytes], str], tmp_path: Path
+def expect_break(server: HTTPServer, content: bytes, etag: str) -> None:
+    """Answer the next request with the first half; then the line is cut."""
+    headers = {'Content-Length': str(len(content)), 'ETag': etag}
+    half = Response(iter([content[: len(content) // 2]]), headers=headers)
+    server.expect_oneshot_request('/index.xlsx').respond_with_response(half)
+
+
+def expect_request(server: HTTPServer, content: bytes, etag: str) -> None:
+    """Answer the next request with the whole, or with the range that it asks for."""
+    server.expect_oneshot_request('/index.xlsx').respond_with_handler(
+        lambda request: Response(content, headers={'ETag': etag}).make_conditional(
+            request, accept_ranges=True, complete_length=len(content)
+        )
+    )
+
+
+def test_a_broken_download_goes_on_at_the_next_attempt(
+    httpserver: HTTPServer, server_edition: Edition, tmp_path: Path
 ) -> None:
-    head = f'HTTP/1.1 200 OK\r\nContent-Length: {len(GOOD)}\r\nConnection: close\r\n\r\n'
-    wanted = pointing_to(raw_server(head.encode() + GOOD[:1000]))
+    expect_break(httpserver, GOOD, '"one"')
+    expect_request(httpserver, GOOD, '"one"')
     lines: list[str] = []
+    provenance = fetch_workbook(server_edition, 'index', tmp_path, progress=lines.append)
+    half = len(GOOD) // 2
+    assert lines[1:] == [
+        'Attempt 1 failed; trying again',
+        f'Going on from {half:,} of {len(GOOD):,} bytes',
+    ]
+    assert provenance.path.read_bytes() == GOOD
+    assert provenance.etag == '"one"'
+    assert httpserver.log[1][1].headers['Content-Length'] == str(len(GOOD) - half)
+    assert {path.name for path in tmp_path.iterdir()} == {FILE, f'{FILE}.json'}
+
+
+@pytest.mark.parametrize('end_fits', [True, False])
+def test_a_download_that_was_given_up_is_gone_on_with_later_and_checked_as_a_whole(
+    httpserver: HTTPServer,
+    server_edition: Edition,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    end_fits: bool,
+) -> None:
+    expect_request(httpserver, GOOD, '"one"')
+    before = fetch_workbook(server_edition, 'index', tmp_path)
+    monkeypatch.setattr(download, 'ATTEMPTS', 1)
+    expect_break(httpserver, NEWER, '"two"')
+    with pytest.raises(SourceError, match=r'^Could not fetch .* \(peer closed connection'):
+        fetch_workbook(server_edition, 'index', tmp_path)
+    assert (tmp_path / f'.{FILE}.part').is_file()
+    assert read_provenance(before.path) == before
+
+    # A server that changed the file under the same ETag gives an end that does not fit.
+    expect_request(httpserver, NEWER if end_fits else bytes(len(NEWER)), '"two"')
+    if end_fits:
+        assert fetch_workbook(server_edition, 'index', tmp_path).etag == '"two"'
+    else:
+        with pytest.raises(SourceError, match=r'index\.xlsx is a damaged'):
+            fetch_workbook(server_edition, 'index', tmp_path)
+    assert before.path.read_bytes() == (NEWER if end_fits else GOOD)
+    assert httpserver.log[-1][0].headers['Range'] == f'bytes={len(NEWER) // 2}-'
+    assert {path.name for path in tmp_path.iterdir()} == {FILE, f'{FILE}.json'}
+
+
+def test_what_was_kept_of_a_download_goes_when_the_file_comes_from_a_folder(
+    httpserver: HTTPServer,
+    server_edition: Edition,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(download, 'ATTEMPTS', 1)
+    expect_break(httpserver, GOOD, '"one"')
     with pytest.raises(SourceError, match='Could not fetch'):
-        fetch_workbook(wanted, 'index', tmp_path, progress=lines.append)
-    assert len(lines) == download.ATTEMPTS
-    assert list(tmp_path.iterdir()) == []
+        fetch_workbook(server_edition, 'index', tmp_path / 'out')
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == [f'.{FILE}.part']
+    (tmp_path / '2022').mkdir()
+    (tmp_path / '2022' / FILE).write_bytes(GOOD)
+    fetch_workbook(server_edition, 'index', tmp_path / 'out', source_dir=tmp_path)
+    assert {path.name for path in (tmp_path / 'out').iterdir()} == {FILE, f'{FILE}.json'}
 
 
 @pytest.mark.parametrize('announced', [True, False])
@@ -282,7 +354,7 @@ def test_an_answer_beyond_the_size_limit_is_cut_off(
     monkeypatch: pytest.MonkeyPatch,
     announced: bool,
 ) -> None:
-    monkeypatch.setattr(download, 'SIZE_LIMIT', 1000)
+    monkeypatch.setattr(transfer, 'SIZE_LIMIT', 1000)
     body = GOOD if announced else (GOOD[i : i + 100] for i in range(0, len(GOOD), 100))
     httpserver.expect_request('/index.xlsx').respond_with_handler(lambda request: Response(body))
     with pytest.raises(SourceError, match=r'is larger than .* check its URL'):
@@ -305,16 +377,123 @@ def test_a_source_folder_is_read_in_place_of_the_network(tmp_path: Path) -> None
 
 
 def test_a_source_folder_without_the_file_says_where_to_put_it(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=rf'2022/{FILE} does not exist: put the index workbook'):
+    with pytest.raises(SourceError) as caught:
         fetch_workbook(edition('2022'), 'index', tmp_path / 'out', source_dir=tmp_path)
+    assert str(caught.value) == (
+        f'There is no {tmp_path}/2022/{FILE}: put the index workbook of edition 2022 there, or '
+        'unset NAICS_SOURCE_DIR to fetch it from the network.'
+    )
+    with pytest.raises(SourceError) as caught:
+        fetch_workbook(edition('2022'), 'concordance', tmp_path / 'out', source_dir=tmp_path)
+    assert str(caught.value) == (
+        f'There is no {tmp_path}/2022/{CONCORDANCE}.xlsx or '
+        f'{tmp_path}/concordances/{CONCORDANCE}.xlsx or {tmp_path}/concordances/{CONCORDANCE}.csv: '
+        'put the concordance workbook of edition 2022 there, or unset NAICS_SOURCE_DIR to fetch it '
+        'from the network.'
+    )
 
 
-def test_a_web_page_saved_as_xlsx_in_the_source_folder_is_refused(tmp_path: Path) -> None:
-    (tmp_path / '2022').mkdir()
-    (tmp_path / '2022' / FILE).write_text('<html><body>Not found</body></html>')
+def test_a_source_that_changes_while_it_is_copied_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / '2022' / FILE
+    source.parent.mkdir()
+    source.write_bytes(GOOD)
+    before = fetch_workbook(edition('2022'), 'index', tmp_path / 'out', source_dir=tmp_path)
+
+    class Reader(io.FileIO):
+        def read(self, size: int | None = -1) -> bytes:
+            monkeypatch.undo()
+            first = super().read(1000)
+            source.with_name('new').write_bytes(NEWER)
+            source.with_name('new').replace(source)
+            return first + super().read(size)
+
+    monkeypatch.setattr(Path, 'open', lambda path, *args, **kwargs: Reader(path))
+    with pytest.raises(SourceError, match=rf'^{source} changed while it was read: wait until'):
+        fetch_workbook(edition('2022'), 'index', tmp_path / 'out', source_dir=tmp_path)
+    assert before.path.read_bytes() == GOOD
+    assert read_provenance(before.path) == before
+    assert len(list((tmp_path / 'out').iterdir())) == 2
+
+
+@pytest.fixture
+def concordance(tmp_path: Path) -> dict[str, Path]:
+    """A concordance in each of the places of a source folder, best first, each of other content."""
+    book = edition('2022').workbook('concordance')
+    places = {
+        'edition': tmp_path / '2022' / book.file,
+        'beside': tmp_path / 'concordances' / book.file,
+        'csv': tmp_path / 'concordances' / f'{CONCORDANCE}.csv',
+    }
+    for place, path in places.items():
+        path.parent.mkdir(exist_ok=True)
+        rows = [('heading',), (), tuple(book.columns.values()), (111110, place, 111110, place)]
+        if path.suffix == '.csv':
+            lines = [','.join(f'"{cell}"' for cell in row) for row in rows]
+            path.write_text('\n'.join(lines), encoding='utf-8')
+        else:
+            sheet = openpyxl.Workbook()
+            sheet.active.title = book.sheet
+            for row in rows:
+                sheet.active.append(row)
+            sheet.save(path)
+    return places
+
+
+def test_a_concordance_is_taken_from_the_first_of_its_places(
+    tmp_path: Path, concordance: dict[str, Path]
+) -> None:
+    wanted, out = edition('2022'), tmp_path / 'out'
+    assert source_path(wanted, 'concordance', out) == out / f'{CONCORDANCE}.xlsx'
+    for place, source in concordance.items():
+        fetched = fetch_workbook(wanted, 'concordance', out, source_dir=tmp_path)
+        assert (fetched.origin, fetched.path.name) == (str(source), source.name)
+        assert fetched.known is (None if place == 'csv' else False)
+        assert source_path(wanted, 'concordance', out) == fetched.path
+        table = read_table(fetched.path, wanted.workbook('concordance'))
+        assert table.rows() == [('111110', place, '111110', place, 4)]
+        # The other form does not stay behind.
+        names = {source.name, f'{source.name}.json'}
+        assert {path.name for path in out.iterdir()} == names
+        source.unlink()
+
+
+def test_the_workbook_takes_the_place_of_its_csv_copy_and_a_bad_one_does_not(
+    tmp_path: Path, concordance: dict[str, Path]
+) -> None:
+    wanted, out = edition('2022'), tmp_path / 'out'
+    good = concordance['edition'].read_bytes()
+    for place in ('edition', 'beside'):
+        concordance[place].unlink()
+    copy = fetch_workbook(wanted, 'concordance', out, source_dir=tmp_path)
+    concordance['edition'].write_text('<html>', encoding='utf-8')
     with pytest.raises(SourceError, match='looks like an HTML page'):
-        fetch_workbook(edition('2022'), 'index', tmp_path / 'out', source_dir=tmp_path)
-    assert list((tmp_path / 'out').iterdir()) == []
+        fetch_workbook(wanted, 'concordance', out, source_dir=tmp_path)
+    assert read_provenance(copy.path) == copy
+    concordance['edition'].write_bytes(good)
+    book = fetch_workbook(wanted, 'concordance', out, source_dir=tmp_path)
+    assert {path.name for path in out.iterdir()} == {book.path.name, f'{book.path.name}.json'}
+    assert source_path(wanted, 'concordance', out) == book.path
+
+
+def test_a_web_page_saved_as_csv_keeps_the_last_good_copy(
+    tmp_path: Path, concordance: dict[str, Path]
+) -> None:
+    out = tmp_path / 'out'
+    for place in ('edition', 'beside'):
+        concordance[place].unlink()
+    before = fetch_workbook(edition('2022'), 'concordance', out, source_dir=tmp_path)
+    concordance['csv'].write_text('<!doctype html><html>', encoding='utf-8')
+    with pytest.raises(SourceError, match=r'\.csv is no CSV copy .*: it looks like an HTML page'):
+        fetch_workbook(edition('2022'), 'concordance', out, source_dir=tmp_path)
+    assert read_provenance(before.path) == before
+
+
+def test_an_edition_has_its_workbooks_under_their_own_names(tmp_path: Path) -> None:
+    sample = edition('sample')
+    for name, book in sample.workbooks.items():
+        assert source_path(sample, name, tmp_path) == tmp_path / book.file
 
 
 def test_the_bundled_edition_needs_neither_network_nor_source_folder(tmp_path: Path) -> None:
@@ -340,3 +519,10 @@ def test_the_workbooks_at_hand_are_the_ones_this_release_was_tested_with(
         for name in ('codes', 'descriptions', 'index', 'cross_references')
     }
     assert known == {'codes': None, 'descriptions': True, 'index': True, 'cross_references': None}
+
+
+def test_the_concordance_at_hand_is_taken_as_a_csv_copy(source_dir: Path, tmp_path: Path) -> None:
+    fetched = fetch_workbook(edition('2022'), 'concordance', tmp_path, source_dir=source_dir)
+    assert fetched.known is None
+    assert fetched.path == source_path(edition('2022'), 'concordance', tmp_path)
+    assert fetched.path.suffix == '.csv'

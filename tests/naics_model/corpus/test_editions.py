@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from naics_model.corpus.editions import edition, load_editions
+from naics_model.corpus.editions import edition, expected_editions, load_editions
 from naics_model.errors import ConfigurationError
 
 EVERY_TABLE = {'codes', 'descriptions', 'index', 'cross_references'}
@@ -33,6 +33,19 @@ def test_every_edition_is_complete(name: str) -> None:
 
 
 @pytest.mark.parametrize('name', list(load_editions()))
+def test_every_workbook_has_a_sheet_and_two_columns_and_no_two_share_a_file(name: str) -> None:
+    books = edition(name).workbooks
+    for key, book in books.items():
+        assert book.name == key
+        assert book.sheet
+        assert len(book.columns) >= 2
+        assert len(set(book.columns.values())) == len(book.columns)
+        assert book.header >= 1
+        assert book.csv is None or book.csv.endswith(f'/{book.file.removesuffix(".xlsx")}.csv')
+    assert len({book.file for book in books.values()}) == len(books)
+
+
+@pytest.mark.parametrize('name', list(load_editions()))
 def test_workbooks_are_bundled_or_have_an_official_url(name: str) -> None:
     wanted = edition(name)
     for book in wanted.workbooks.values():
@@ -43,6 +56,27 @@ def test_workbooks_are_bundled_or_have_an_official_url(name: str) -> None:
             assert book.url.startswith('https://www.census.gov/naics/')
             assert book.url.endswith(book.file.replace(' ', '%20'))
         assert book.sha256 is None or len(book.sha256) == 64
+
+
+def test_the_next_edition_is_expected_where_the_naming_of_2022_leads() -> None:
+    assert list(expected_editions()) == ['2027']
+    expected = expected_editions()['2027']
+    published = {name: book.url or '' for name, book in edition('2022').workbooks.items()}
+    assert expected == {
+        name: url.replace('2022', '2027').replace('2017', '2022') for name, url in published.items()
+    }
+    assert expected['concordance'].endswith('/2022_to_2027_NAICS.xlsx')
+    assert '2027' not in load_editions()
+
+
+def test_an_expected_edition_says_where_it_will_be() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        edition('2027')
+    assert str(caught.value) == (
+        'Edition 2027 is not built in yet: its workbooks are expected at '
+        'https://www.census.gov/naics/2027NAICS/2-6%20digit_2027_Codes.xlsx and beside it; when '
+        'they are there, complete its entry in naics_model/corpus/editions.toml.'
+    )
 
 
 def test_counts_are_those_of_the_published_editions() -> None:

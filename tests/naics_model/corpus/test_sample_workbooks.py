@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import tomllib
 from collections import Counter
@@ -12,9 +13,11 @@ import fastexcel
 import openpyxl
 import pytest
 
+from naics_model.corpus.editions import edition
 from naics_model.corpus.sample.write_workbooks import (
     WORKBOOKS,
     Entry,
+    concordance_rows,
     cross_reference_cells,
     description_cell,
     main,
@@ -30,6 +33,9 @@ REAL_FILES = {
     'sample_Index_File.xlsx': '2022_NAICS_Index_File.xlsx',
     'sample_Cross_References.xlsx': '2022_NAICS_Cross_References.xlsx',
 }
+# The real concordance is compared with its CSV copy.
+CONCORDANCE = 'sample_Concordance.xlsx'
+FILES = (*REAL_FILES, CONCORDANCE)
 SECTOR = """
 [[code]]
 code = '31-33'
@@ -49,7 +55,7 @@ def rows_of(file: str) -> dict[str, tuple[Any, ...]]:
     return {str(row[place]): row for row in cells(WORKBOOKS / file)[1][1:] if row[place]}
 
 
-@pytest.mark.parametrize('file', REAL_FILES)
+@pytest.mark.parametrize('file', FILES)
 def test_packaged_workbooks_are_what_the_script_writes(file: str, tmp_path: Path) -> None:
     write_workbooks(tmp_path)
     assert cells(tmp_path / file) == cells(WORKBOOKS / file), 'run make sample'
@@ -63,7 +69,7 @@ def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
         assert once.read_bytes() == again.read_bytes()
 
 
-@pytest.mark.parametrize('file', REAL_FILES)
+@pytest.mark.parametrize('file', FILES)
 def test_two_readers_find_the_same_cells(file: str) -> None:
     sheet, rows = cells(WORKBOOKS / file)
     frame = fastexcel.read_excel(WORKBOOKS / file).load_sheet(
@@ -83,6 +89,23 @@ def test_sheet_names_headers_and_cell_types_are_the_real_ones(file: str, source_
         list(map(type, row)) for row in real_rows[1:3]
     ]
     assert type(rows[-1][0]) is type(real_rows[-1][0])
+
+
+def test_concordance_has_the_sheet_headers_and_cell_types_of_the_real_one(
+    source_dir: Path,
+) -> None:
+    real = edition('2022').workbook('concordance')
+    assert real.csv is not None
+    path = source_dir / real.csv
+    if not path.is_file():
+        pytest.skip(f'needs the CSV copy of the concordance: {path}')
+    with path.open(encoding='utf-8-sig', newline='') as lines:
+        real_rows = list(csv.reader(lines))
+    sheet, rows = cells(WORKBOOKS / CONCORDANCE)
+    assert sheet == real.sheet
+    assert list(rows[2]) == real_rows[2][:4]
+    assert [row[1:] for row in rows[:2]] == [(None,) * 3] * 2
+    assert {tuple(map(type, row)) for row in rows[3:]} == {(int, str, int, str)}
 
 
 def test_every_code_and_title_is_a_real_one(source_dir: Path) -> None:
@@ -221,13 +244,65 @@ def test_cross_references_are_punctuated_as_one_list(texts: list[str], expected:
     assert cross_reference_cells(Entry('1', 'T', cross_references=texts)) == expected
 
 
+def test_concordance_lists_predecessors_or_the_code_itself_by_old_code() -> None:
+    entries = [
+        Entry('4451', 'Grocers'),
+        Entry(
+            '445131',
+            'Corner Shops',
+            was=[
+                {'code': '445120', 'title': 'Corner Stores'},
+                {'code': '454110', 'title': 'Mail Order - Corner'},
+            ],
+        ),
+        Entry('445132', 'Machines', was=[{'code': '454110', 'title': 'Mail Order - Machines'}]),
+        Entry('445110', 'Grocers'),
+    ]
+    assert concordance_rows(entries)[3:] == [
+        (445110, 'Grocers', 445110, 'Grocers'),
+        (445120, 'Corner Stores', 445131, 'Corner Shops'),
+        (454110, 'Mail Order - Corner', 445131, 'Corner Shops'),
+        (454110, 'Mail Order - Machines', 445132, 'Machines'),
+    ]
+
+
+@pytest.mark.parametrize(
+    'was',
+    [
+        "[{ code = 311111, title = 'T' }]",
+        "[{ code = '31111', title = 'T' }]",
+        "[{ code = '311111', title = ' ' }]",
+        "[{ code = '311111', title = 1 }]",
+        "[{ code = '311111' }]",
+        "[{ code = '311111', title = 'T', share = 1 }]",
+        "[{ code = '311111', title = 'T' }, { code = '311111', title = 'U' }]",
+        "['311111']",
+        "{ code = '311111', title = 'T' }",
+    ],
+)
+def test_predecessor_without_code_and_title_is_refused(was: str, tmp_path: Path) -> None:
+    codes = ('31-33', '311', '3111', '31111', '311111')
+    texts = ['Text.', 'Text.', '', '', 'Text.']
+    blocks = [
+        f"[[code]]\ncode = '{code}'\ntitle = 'T'\ndescription = '{text}'\n"
+        for code, text in zip(codes, texts, strict=True)
+    ]
+    path = tmp_path / '31-33.toml'
+    path.write_text(''.join(blocks) + "was = [{ code = '311110', title = 'T' }]", encoding='utf-8')
+    assert [len(entry.was) for entry in read_entries(tmp_path)] == [0, 0, 0, 0, 1]
+    path.write_text(''.join(blocks) + f'was = {was}', encoding='utf-8')
+    with pytest.raises(DataError, match=r'^Code 311111 of the sample has .* in its was: write'):
+        read_entries(tmp_path)
+
+
 @pytest.mark.parametrize(
     ('blocks', 'message'),
     [
-        (SECTOR + SECTOR, 'unique'),
+        (SECTOR + SECTOR, 'no tree: code 31 must be unique'),
         (SECTOR + "[[code]]\ncode = '3211'\ntitle = 'T'\n", 'no parent: 321'),
         (SECTOR + "[[code]]\ncode = '321'\ntitle = 'T'\n", '321 of the sample has no description'),
-        (SECTOR + "activities = ['Making']\n", 'six digits only'),
+        (SECTOR + "activities = ['Making']\n", 'has activities: six digits only'),
+        (SECTOR + "was = [{ code = '311111', title = 'T' }]\n", 'has was: six digits only'),
         (SECTOR + "colour = 'red'\n", 'colour'),
         ("[[code]]\ncode = 31\ntitle = 'T'\n", "write code = '31'"),
         ('[[code]\n', r'31-33\.toml is not a table'),
@@ -268,10 +343,10 @@ def test_industry_with_several_children_must_be_described(tmp_path: Path) -> Non
         read_entries(tmp_path)
 
 
-def test_command_writes_four_files(
+def test_command_writes_five_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr('sys.argv', ['write_workbooks', '--out', str(tmp_path / 'new')])
     assert main() == 0
-    assert sorted(path.name for path in (tmp_path / 'new').iterdir()) == sorted(REAL_FILES)
-    assert capsys.readouterr().out.count('Wrote') == 4
+    assert sorted(path.name for path in (tmp_path / 'new').iterdir()) == sorted(FILES)
+    assert capsys.readouterr().out.count('Wrote') == 5

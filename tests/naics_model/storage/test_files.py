@@ -1,12 +1,14 @@
-"""Writing never loses the good file; reading a missing one says what to do."""
+"""Writing never loses the good file; reading a missing or changing one says what to do."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -17,6 +19,7 @@ from naics_model.storage.files import (
     atomic_write,
     read_json,
     read_parquet,
+    read_steady,
     sha256_of,
     write_json,
     write_parquet,
@@ -81,6 +84,49 @@ def test_a_block_that_writes_nothing_is_an_error_and_keeps_the_old_file(tmp_path
     assert path.read_text() == 'old'
 
 
+def append(path: Path) -> None:
+    with path.open('ab') as file:
+        file.write(b'more')
+
+
+def overwrite(path: Path) -> None:
+    before = path.stat()
+    path.write_bytes(bytes(before.st_size))
+    # Set by hand: a clock may not tick between two writes.
+    os.utime(path, ns=(0, before.st_mtime_ns + 1))
+
+
+def replace(path: Path) -> None:
+    before, new = path.stat(), path.with_name('new')
+    new.write_bytes(bytes(before.st_size))
+    os.utime(new, ns=(0, before.st_mtime_ns))
+    new.replace(path)
+
+
+@pytest.mark.parametrize('change', [append, overwrite, replace, Path.unlink])
+def test_a_file_that_changes_while_it_is_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]
+) -> None:
+    path = tmp_path / 'codes.xlsx'
+    path.write_bytes(b'naics' * 1000)
+    assert read_steady(path) == b'naics' * 1000
+
+    class Reader(io.FileIO):
+        def read(self, size: int | None = -1) -> bytes:
+            monkeypatch.undo()
+            first = super().read(1000)
+            change(path)
+            return first + super().read(size)
+
+    monkeypatch.setattr(Path, 'open', lambda path, *args, **kwargs: Reader(path))
+    with pytest.raises(DataError) as caught:
+        read_steady(path)
+    assert str(caught.value) == (
+        f'{path} changed while it was read: wait until the program that writes it is done, or '
+        'close it there, then run again.'
+    )
+
+
 def test_sha256_is_that_of_the_bytes(tmp_path: Path) -> None:
     path = tmp_path / 'bytes'
     path.write_bytes(b'naics' * 100_000)
@@ -104,6 +150,11 @@ def test_json_comes_back_as_it_went(tmp_path: Path) -> None:
 def test_reading_what_is_missing_or_broken_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r'gone\.parquet does not exist: run the step'):
         read_parquet(tmp_path / 'gone.parquet')
+    write_parquet(pl.DataFrame({'code': ['11']}), tmp_path / 'half.parquet')
+    whole = (tmp_path / 'half.parquet').read_bytes()
+    (tmp_path / 'half.parquet').write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r'half\.parquet is damaged \(.*\): run the step that'):
+        read_parquet(tmp_path / 'half.parquet')
     with pytest.raises(DataError, match=r'gone\.json does not exist: run the step'):
         read_json(tmp_path / 'gone.json')
     (tmp_path / 'half.json').write_text('{"metrics": ')

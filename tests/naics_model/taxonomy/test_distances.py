@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import networkx as nx
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from naics_model.taxonomy.distances import distance_table, half_distances, tree_distances
+from naics_model.taxonomy.distances import (
+    TABLE,
+    distance_table,
+    half_distances,
+    half_distances_between,
+    tree_distances,
+    tree_distances_between,
+)
 from naics_model.taxonomy.tree import Taxonomy
 
 ROOT = 'root'
@@ -165,6 +175,7 @@ def test_histogram_of_2022(taxonomy_2022: Taxonomy) -> None:
 
 def test_table_lists_each_unordered_pair_once_by_index_and_by_code() -> None:
     table = distance_table(Taxonomy.from_codes(['11', '111', '21']))
+    assert table.schema == TABLE.schema
     assert table.schema == {
         'idx_i': pl.UInt32,
         'idx_j': pl.UInt32,
@@ -177,3 +188,85 @@ def test_table_lists_each_unordered_pair_once_by_index_and_by_code() -> None:
         (0, 2, '11', '21', 10.0),
         (1, 2, '111', '21', 10.0),
     ]
+
+
+def test_table_of_no_codes_has_the_columns_and_no_rows() -> None:
+    table = distance_table(Taxonomy.from_codes([]))
+    assert (table.schema, table.height) == (TABLE.schema, 0)
+
+
+def all_pairs(taxonomy: Taxonomy) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    i, j = np.indices((len(taxonomy), len(taxonomy)))
+    return i.ravel(), j.ravel()
+
+
+@given(taxonomies(), st.sampled_from([np.int8, np.uint8, np.int32, np.uint32, np.int64, np.uint64]))
+@settings(deadline=None)
+def test_pairs_on_demand_are_the_entries_of_the_matrices(
+    taxonomy: Taxonomy, dtype: type[np.integer]
+) -> None:
+    i, j = (index.astype(dtype) for index in all_pairs(taxonomy))
+    for between, matrix in (
+        (half_distances_between, half_distances),
+        (tree_distances_between, tree_distances),
+    ):
+        found = between(taxonomy, i, j)
+        assert found.dtype == np.uint8
+        np.testing.assert_array_equal(found, matrix(taxonomy).ravel())
+
+
+def test_pairs_on_demand_are_the_entries_of_the_matrices_in_2022(taxonomy_2022: Taxonomy) -> None:
+    i, j = all_pairs(taxonomy_2022)
+    np.testing.assert_array_equal(
+        half_distances_between(taxonomy_2022, i, j), half_distances(taxonomy_2022).ravel()
+    )
+    np.testing.assert_array_equal(
+        tree_distances_between(taxonomy_2022, i, j), tree_distances(taxonomy_2022).ravel()
+    )
+
+
+def large_taxonomy() -> Taxonomy:
+    """Return 177,140 codes: 20 sectors of 24 prefixes, and below each prefix all of 1 to 9."""
+    prefixes = [str(p) for p in (11, *range(21, 24), *range(31, 34), 42, 44, 45, 48, 49)]
+    prefixes += [str(p) for p in (*range(51, 57), 61, 62, 71, 72, 81, 92)]
+    codes = [prefix for prefix in prefixes if prefix not in SECTORS]
+    level = prefixes
+    for _ in range(4):
+        level = [code + digit for code in level for digit in '123456789']
+        codes += level
+    return Taxonomy.from_codes(sorted(codes))
+
+
+def test_a_taxonomy_too_large_for_a_matrix_is_asked_pair_by_pair() -> None:
+    rng = np.random.default_rng(0)
+    tracemalloc.start()
+    taxonomy = large_taxonomy()
+    n = len(taxonomy)
+    i, j = rng.integers(n, size=(2, 1_000_000))
+    # Random pairs are mostly of two sectors: every second pair is made one of neighbours instead.
+    j[::2] = (i[::2] + rng.integers(100, size=500_000)) % n
+    halves = half_distances_between(taxonomy, i, j)
+    steps = tree_distances_between(taxonomy, i, j)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert n == 177_140
+    # A matrix of all pairs is 31 GB.
+    assert peak < 300e6
+
+    def line(code: str) -> list[str]:
+        upwards = [code]
+        while upwards[-1] != ROOT:
+            upwards.append(parent_in_the_graph(upwards[-1]))
+        return upwards
+
+    met = set()
+    for k in range(10_000):
+        up, down = line(taxonomy.codes[i[k]]), line(taxonomy.codes[j[k]])
+        meeting = next(code for code in up if code in down)
+        a, b = up.index(meeting), down.index(meeting)
+        lineal = (a == 0) != (b == 0)
+        assert steps[k] == a + b
+        assert halves[k] == (20 if meeting == ROOT else 2 * (a + b) - lineal)
+        met.add(int(halves[k]))
+    # Also the rare ones: a code with itself, with its parent and with its grandparent.
+    assert {0, 1, 3, 4, 6, 8, 10, 12, 14, 16, 20} <= met

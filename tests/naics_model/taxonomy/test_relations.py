@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from naics_model.taxonomy.distances import half_distances
-from naics_model.taxonomy.relations import KINSHIPS, RELATIONS, relation_table
+from naics_model.taxonomy.relations import KINSHIPS, RELATIONS, TABLE, relation_table
 from naics_model.taxonomy.tree import Taxonomy
 
 
@@ -45,6 +45,11 @@ def test_one_example_of_each(i: str, j: str, name: str) -> None:
     assert found['relation'].to_list() == [name]
 
 
+def test_table_of_no_codes_has_the_columns_and_no_rows() -> None:
+    table = relation_table(Taxonomy.from_codes([]))
+    assert (table.schema, table.height) == (TABLE.schema, 0)
+
+
 def test_codes_of_two_sectors_have_no_kinship() -> None:
     table = relation_table(Taxonomy.from_codes(['11', '111', '21', '211']))
     assert table.select('code_i', 'code_j').rows() == [('11', '111'), ('21', '211')]
@@ -52,6 +57,7 @@ def test_codes_of_two_sectors_have_no_kinship() -> None:
 
 def test_the_shallower_code_comes_first_and_at_one_level_the_earlier() -> None:
     table = relation_table(Taxonomy.from_codes(['321', '311', '31']))
+    assert table.schema == TABLE.schema
     assert table.select('idx_i', 'idx_j', 'code_i', 'code_j', 'relation').rows() == [
         (0, 1, '321', '311', 'sibling'),
         (2, 0, '31', '321', 'child'),

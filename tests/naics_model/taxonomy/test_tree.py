@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
-from naics_model.errors import DataError
-from naics_model.taxonomy.tree import Taxonomy, normalise_code, parent_of, sector_of
+from naics_model.taxonomy.tree import (
+    NoTreeError,
+    Taxonomy,
+    common_levels,
+    normalise_code,
+    parent_of,
+    sector_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -72,21 +80,61 @@ def test_order_of_the_codes_is_kept_whatever_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ('codes', 'sentence'),
+    ('codes', 'problem', 'positions'),
     [
-        (['11', '111', '111'], '111 appear more than once'),
-        (['11', '1111'], 'Code 1111 has no parent: 111 is missing'),
-        (['45', '455'], 'Code 455 has no parent: 44 is missing'),
-        (['31-33'], "2 to 6 digits, but found '31-33'"),
-        (['11', '1111111'], '2 to 6 digits'),
-        (['1'], '2 to 6 digits'),
-        ([''], '2 to 6 digits'),
-        (['١١'], '2 to 6 digits'),
+        (['11', '111', '112', '111'], 'code 111 must be unique, but stands 2 times', (1, 3)),
+        (
+            ['21', '11', '11', '21'],
+            'code 21 must be unique, but stands 2 times (and 1 more like it)',
+            (0, 3),
+        ),
+        (['11', '1111'], 'code 1111 has no parent: 111 is not in the list', (1,)),
+        (
+            ['1111', '11', '2111', '1112'],
+            'code 1111 has no parent: 111 is not in the list (and 2 more like it)',
+            (0,),
+        ),
+        (['45', '455'], 'code 455 has no parent: 44 is not in the list', (1,)),
+        (['31-33'], "'31-33' is no code of 2 to 6 digits", (0,)),
+        (['11', '1111111'], "'1111111' is no code of 2 to 6 digits", (1,)),
+        (['1', '11'], "'1' is no code of 2 to 6 digits", (0,)),
+        (['11', '', ''], "'' is no code of 2 to 6 digits (and 1 more like it)", (1,)),
+        (['١١'], "'١١' is no code of 2 to 6 digits", (0,)),
+        (['11\n'], "'11\\n' is no code of 2 to 6 digits", (0,)),
     ],
 )
-def test_what_is_no_tree_of_codes_is_refused_in_words(codes: list[str], sentence: str) -> None:
-    with pytest.raises(DataError, match=sentence):
+def test_what_is_no_tree_of_codes_is_refused_in_words_and_with_its_place(
+    codes: list[str], problem: str, positions: tuple[int, ...]
+) -> None:
+    with pytest.raises(NoTreeError) as refused:
         Taxonomy.from_codes(codes)
+    assert (refused.value.problem, refused.value.positions) == (problem, positions)
+    assert str(refused.value) == f'The codes are no tree: {problem}.'
+
+
+def test_the_refusal_travels_between_processes() -> None:
+    error = pickle.loads(
+        pickle.dumps(NoTreeError('code 11 must be unique, but stands 2 times', [0, 1]))
+    )
+    assert (error.problem, error.positions) == (
+        'code 11 must be unique, but stands 2 times',
+        (0, 1),
+    )
+
+
+def test_no_codes_are_a_tree_of_none() -> None:
+    taxonomy = Taxonomy.from_codes([])
+    assert len(taxonomy) == 0
+    assert taxonomy.ancestors.shape == (0, 5)
+
+
+def test_shared_levels_are_counted_from_the_sector() -> None:
+    taxonomy = Taxonomy.from_codes(['31', '321', '3211', '32111', '321113', '336', '54', '32112'])
+    pairs = {(0, 0): 1, (0, 6): 0, (0, 4): 1, (5, 4): 1, (2, 4): 3, (3, 7): 3, (4, 4): 5, (4, 7): 3}
+    i, j = np.array(list(pairs)).T
+    shared = common_levels(taxonomy, i, j)
+    assert shared.dtype == np.uint8
+    assert shared.tolist() == common_levels(taxonomy, j, i).tolist() == list(pairs.values())
 
 
 def test_counts_and_single_child_chains_of_2022(taxonomy_2022: Taxonomy) -> None:

@@ -1,0 +1,198 @@
+"""One address to its bytes: limited in size, asked for only if changed, resumed after a break.
+
+What the bytes are and where they go is not decided here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from naics_model.errors import SourceError
+
+SIZE_LIMIT = 50 * 2**20
+"""Bytes; the largest workbook has half a million."""
+TIMEOUT = httpx.Timeout(30, connect=10)
+# identity: a workbook is a zip, so that packing gains nothing, and a range of packed bytes would be
+# no range of the file.
+_HEADERS = {'User-Agent': 'naics-lorentz', 'Accept-Encoding': 'identity'}
+_CONTENT_RANGE = re.compile(r'bytes (\d+)-\d+/(\d+|\*)')
+
+
+@dataclass(frozen=True)
+class Received:
+    """Bytes from a server and its two names for their version, each None where it gave none."""
+
+    content: bytes
+    etag: str | None
+    last_modified: str | None
+
+    @property
+    def validator(self) -> str | None:
+        """What says that two answers are of the same bytes: a weak ETag does not."""
+        strong = self.etag is not None and not self.etag.startswith('W/')
+        return self.etag if strong else self.last_modified
+
+
+def ask(
+    url: str,
+    part: Path,
+    *,
+    etag: str | None = None,
+    last_modified: str | None = None,
+    report: Callable[[str], None],
+) -> Received | None:
+    """Ask once for the bytes at an address.
+
+    When the connection breaks, what has come stays in `part`, if the server named its version. The
+    next call with the same `part`, in this process or a later one, asks for the rest (RFC 9110,
+    13.1.5 and 14.2). The file is removed as soon as the bytes are whole or can't be gone on with.
+
+    Args:
+        part: where to keep what came before a break.
+        etag, last_modified: the version at hand, to ask only for another one.
+        report: takes a line for a person.
+
+    Returns:
+        The whole content, or None where the version at hand is still the newest.
+
+    Raises:
+        SourceError: there are more bytes than `SIZE_LIMIT`.
+        httpx.HTTPError: the line failed, or the server answered with an error status.
+    """
+    conditions = {}
+    if etag is not None:
+        conditions['If-None-Match'] = etag
+    elif last_modified is not None:
+        conditions['If-Modified-Since'] = last_modified
+    kept = _read_part(part, url)
+    rest = {}
+    if kept is not None and kept.validator is not None:
+        rest = {'Range': f'bytes={len(kept.content)}-', 'If-Range': kept.validator}
+    with (
+        httpx.Client(timeout=TIMEOUT, follow_redirects=True, headers=_HEADERS) as client,
+        client.stream('GET', url, headers={**conditions, **rest}) as response,
+    ):
+        if response.status_code == httpx.codes.NOT_MODIFIED and conditions:
+            part.unlink(missing_ok=True)
+            return None
+        if kept is None or not _contradicts(response, kept):
+            return _receive(response, url, part, kept, report)
+    # What was kept is of no use: once more, from the start.
+    part.unlink(missing_ok=True)
+    return ask(url, part, etag=etag, last_modified=last_modified, report=report)
+
+
+def _contradicts(response: httpx.Response, kept: Received) -> bool:
+    """Whether this answer to a question for the rest can't be the rest of what was kept."""
+    if response.status_code != httpx.codes.PARTIAL_CONTENT:
+        return response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE
+    start, _ = _content_range(response)
+    # A server may heed Range and not If-Range; then only its own words tell that the file changed.
+    now = _version(response)
+    return (
+        start != len(kept.content)
+        or _encoded(response)
+        or now.etag not in {None, kept.etag}
+        or now.last_modified not in {None, kept.last_modified}
+    )
+
+
+def _receive(
+    response: httpx.Response,
+    url: str,
+    part: Path,
+    kept: Received | None,
+    report: Callable[[str], None],
+) -> Received:
+    response.raise_for_status()
+    if response.status_code == httpx.codes.PARTIAL_CONTENT:
+        if kept is None:
+            raise httpx.RemoteProtocolError('a part came where the whole was asked for')
+        before, whole, keep = kept, _content_range(response)[1], True
+        of = '' if whole is None else f' of {whole:,}'
+        report(f'Going on from {len(kept.content):,}{of} bytes')
+    else:
+        before, whole = _version(response), _content_length(response)
+        keep = before.validator is not None and not _encoded(response)
+        part.unlink(missing_ok=True)
+        if keep:
+            _begin_part(part, url, before)
+    _check_size(whole or 0, url, part)
+    # Collected here and not read back: another process may be writing the same part. Unbuffered, so
+    # that a killed process leaves what has come.
+    content = bytearray(before.content)
+    with part.open('ab', buffering=0) if keep else nullcontext() as file:
+        for chunk in response.iter_bytes():
+            content += chunk
+            _check_size(len(content), url, part)
+            if file is not None:
+                file.write(chunk)
+    if whole is not None and len(content) != whole:
+        if len(content) > whole:
+            part.unlink(missing_ok=True)
+        raise httpx.RemoteProtocolError(f'{len(content):,} of {whole:,} bytes came')
+    part.unlink(missing_ok=True)
+    return Received(bytes(content), before.etag, before.last_modified)
+
+
+def _check_size(size: int, url: str, part: Path) -> None:
+    if size > SIZE_LIMIT:
+        part.unlink(missing_ok=True)
+        raise SourceError(
+            f'{url} is larger than {SIZE_LIMIT // 2**20} MiB, so it is no NAICS workbook: check '
+            'its URL in naics_model/corpus/editions.toml.'
+        )
+
+
+def _version(response: httpx.Response) -> Received:
+    headers = response.headers
+    return Received(b'', headers.get('ETag'), headers.get('Last-Modified'))
+
+
+def _encoded(response: httpx.Response) -> bool:
+    return response.headers.get('Content-Encoding', 'identity') != 'identity'
+
+
+def _content_length(response: httpx.Response) -> int | None:
+    length = response.headers.get('Content-Length')
+    return None if length is None or _encoded(response) else int(length)
+
+
+def _content_range(response: httpx.Response) -> tuple[int | None, int | None]:
+    """Return the first byte of a partial answer, and the size of the whole, where it says so."""
+    match = _CONTENT_RANGE.fullmatch(response.headers.get('Content-Range', ''))
+    if match is None:
+        return None, None
+    start, whole = match.groups()
+    return int(start), None if whole == '*' else int(whole)
+
+
+def _begin_part(part: Path, url: str, version: Received) -> None:
+    """Begin a part with a line of what it is a part of; the bytes follow in the same file.
+
+    So they can never be taken for those of another version.
+    """
+    part.parent.mkdir(parents=True, exist_ok=True)
+    head = {'url': url, 'etag': version.etag, 'last_modified': version.last_modified}
+    part.write_bytes(json.dumps(head).encode() + b'\n')
+
+
+def _read_part(part: Path, url: str) -> Received | None:
+    if not part.is_file():
+        return None
+    line, _, content = part.read_bytes().partition(b'\n')
+    try:
+        head = json.loads(line)
+    except ValueError:
+        # The process was killed while it wrote this very line.
+        return None
+    if not content or head['url'] != url:
+        return None
+    return Received(content, head['etag'], head['last_modified'])

@@ -1,0 +1,148 @@
+"""Building and checking an edition before a person's eyes: a line for each step, then a summary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+
+from naics_model.checks import OFFENDING_SHOWN, Check
+from naics_model.dataset.checks import CHECKED, check_table
+from naics_model.dataset.steps import Made, Step
+from naics_model.errors import DataError
+from naics_model.jobs.cost import Cost, measured
+from naics_model.storage.layout import EditionFolder
+
+
+@dataclass(frozen=True)
+class Done:
+    """A step that has run: what it made, what that took, and what its checks said."""
+
+    name: str
+    made: Made
+    cost: Cost
+    rows: int | None
+    checks: Sequence[Check]
+
+
+def build(folder: EditionFolder, steps: Sequence[Step], console: Console) -> list[Done]:
+    """Run steps one after another, each followed by the checks of what it wrote.
+
+    Raises:
+        NaicsError: a step could not do its work, or a blocking check failed. What the steps before
+            it wrote is kept, and what it would have replaced, too.
+    """
+    finished = []
+    with console.status('') as status:
+        for number, step in enumerate(steps, start=1):
+            status.update(f'{step.name} …')
+            with measured() as cost:
+                made = step.run(lambda line: console.print(f'         {line}', style='dim'))
+                checks = check_table(folder, step.name) if step.name in CHECKED else []
+            done = Done(step.name, made, cost, _rows(made.path), checks)
+            finished.append(done)
+            console.print(
+                f'[green]{number:3d}/{len(steps)}[/]  {step.name:<26}{cost.seconds:6.1f} s   '
+                f'{_what(done)}',
+                highlight=False,
+            )
+            show_failed(checks, console)
+            if broken := [check.name for check in checks if check.blocking and not check.passed]:
+                raise DataError(
+                    f'{made.path} breaks {", ".join(broken)}: this is a mistake of this program or '
+                    'of the disk, so build it once more, and report it if it comes back.'
+                )
+    return finished
+
+
+def validate(folder: EditionFolder, console: Console) -> list[str]:
+    """Run the checks on the tables of an edition that are there, and say what they found.
+
+    Returns:
+        The names of the tables that cannot be read, or break a guarantee that later steps rely on.
+    """
+    broken = []
+    for name in CHECKED:
+        path: Path = getattr(folder, name)
+        if not path.is_file():
+            console.print(f'  {name:<14}not there', style='dim')
+            continue
+        try:
+            checks = check_table(folder, name)
+        except DataError as error:
+            console.print(f'  {name:<14}{error}', style='red', highlight=False, markup=False)
+            broken.append(name)
+            continue
+        console.print(f'  {name:<14}{_passed(checks)}', highlight=False)
+        show_failed(checks, console)
+        if any(check.blocking and not check.passed for check in checks):
+            broken.append(name)
+    return broken
+
+
+def show_failed(checks: Iterable[Check], console: Console) -> None:
+    """Print the checks that failed, with the rows that broke them."""
+    for check in (check for check in checks if not check.passed):
+        word, style = ('check failed', 'red') if check.blocking else ('note', 'yellow')
+        console.print(f'         {word}: {check.sentence}', style=style, highlight=False)
+        for row in check.offending[:OFFENDING_SHOWN]:
+            cells = '  '.join(f'{column}={value}' for column, value in row.items())
+            console.print(f'           {cells}', style='dim', highlight=False, markup=False)
+
+
+def summary(finished: Sequence[Done], title: str) -> Table:
+    """Return what was made as a table for the terminal."""
+    table = Table(title=title, title_justify='left')
+    table.add_column('', no_wrap=True)
+    for heading in ('rows', 'MB', 'CPU-s', 'peak MB', 'checks'):
+        table.add_column(heading, justify='right')
+    for done in finished:
+        table.add_row(
+            done.name,
+            '' if done.rows is None else f'{done.rows:,}',
+            f'{_bytes(done.made.path) / 1e6:.2f}',
+            f'{done.cost.cpu_seconds:.2f}',
+            f'{done.cost.peak_memory_bytes / 1e6:.0f}',
+            _count(done.checks),
+        )
+    table.add_section()
+    table.add_row(
+        'in all',
+        '',
+        f'{sum(_bytes(done.made.path) for done in finished) / 1e6:.2f}',
+        f'{sum(done.cost.cpu_seconds for done in finished):.2f}',
+        f'{max(done.cost.peak_memory_bytes for done in finished) / 1e6:.0f}',
+    )
+    return table
+
+
+def _what(done: Done) -> str:
+    parts = [] if done.rows is None else [f'{done.rows:,} rows']
+    parts.append(f'{_bytes(done.made.path) / 1e6:.2f} MB')
+    if done.checks:
+        parts.append(_passed(done.checks))
+    if str(done.made.facts.get('known_release', '')).startswith('NO'):
+        parts.append('[yellow]not the bytes that this release was tested with[/]')
+    return ', '.join(parts)
+
+
+def _count(checks: Sequence[Check]) -> str:
+    return f'{sum(check.passed for check in checks)} of {len(checks)}' if checks else ''
+
+
+def _passed(checks: Sequence[Check]) -> str:
+    return f'{_count(checks)} checks passed'
+
+
+def _rows(path: Path) -> int | None:
+    if path.suffix != '.parquet':
+        return None
+    return int(pl.scan_parquet(path).select(pl.len()).collect().item())
+
+
+def _bytes(path: Path) -> int:
+    return path.stat().st_size

@@ -1,0 +1,273 @@
+"""`naics data` as people run it: the bundled edition, the real one, and broken workbooks."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import openpyxl
+import polars as pl
+import pytest
+
+from naics_model.cli import main
+from naics_model.corpus import download
+from naics_model.corpus.editions import edition
+from naics_model.storage.layout import EditionFolder
+
+
+def run(*arguments: str | Path) -> int:
+    """The exit code of the command, run in this process."""
+    try:
+        return main([str(argument) for argument in arguments])
+    except SystemExit as ended:
+        return int(ended.code or 0)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither the environment nor a `.env` decides what these tests do."""
+    monkeypatch.delenv('NAICS_SOURCE_DIR', raising=False)
+    monkeypatch.delenv('NAICS_DATA_DIR', raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_bundled_edition_in_a_process_of_its_own(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, '-m', 'naics_model.cli', 'data', '--edition', 'sample'],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    folder = EditionFolder(tmp_path / 'data', 'sample')
+    for path in (folder.concordance, folder.relations, folder.triplets, folder.token_cache):
+        assert path.is_file()
+    # A line for each step, and one in the summary.
+    assert done.stdout.count('descriptions ') == 2
+    assert '235 rows' in done.stdout
+    assert '8 of 8 checks passed' in done.stdout
+    assert 'in all' in done.stdout
+    assert 'naics data validate --edition sample' in done.stdout
+
+
+def test_through_a_step_and_no_farther(tmp_path: Path) -> None:
+    assert run('data', '-e', 'sample', '--through', 'activities') == 0
+    folder = EditionFolder(tmp_path / 'data', 'sample')
+    assert folder.activities.is_file()
+    assert not folder.distances.exists()
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'sentence'),
+    [
+        (['--edition', '1987'], "There is no edition '1987': choose one of sample, 2017, 2022"),
+        (['--edition', '2027'], 'https://www.census.gov/naics/2027NAICS/'),
+        (['--edition', 'sample', '--through', 'lunch'], 'one of codes_workbook, '),
+        (['--edition', 'sample', '--backbone', 'nobody/nothing'], 'nobody/nothing'),
+        (['validate'], 'holds no edition to check'),
+    ],
+)
+def test_a_mistaken_request_gets_one_sentence(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run('data', *arguments) == 1
+    said = capsys.readouterr().err
+    assert said.startswith('Error: ')
+    assert sentence in said
+    assert said.count('\n') == 1
+
+
+def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run('data', '--help') == 0
+    said = capsys.readouterr().out
+    for word in ('--edition', '--through', 'NAICS_SOURCE_DIR', 'validate', 'naics data --edition'):
+        assert word in said
+
+
+def test_validate_finds_what_was_changed_behind_its_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run('data', '-e', 'sample', '--through', 'relations')
+    assert run('data', 'validate') == 0
+    assert 'Edition sample' in capsys.readouterr().out
+
+    folder = EditionFolder(tmp_path / 'data', 'sample')
+    table = pl.read_parquet(folder.distances)
+    halved = pl.when(pl.col('distance') == 10).then(5).otherwise('distance').cast(pl.Float32)
+    table.with_columns(distance=halved).write_parquet(folder.distances)
+    pl.read_parquet(folder.activities).drop('verbatim').write_parquet(folder.activities)
+    folder.relations.write_bytes(folder.relations.read_bytes()[:1000])
+    assert run('data', 'validate', '--edition', 'sample') == 1
+    said = capsys.readouterr()
+    assert 'check failed' in said.out
+    assert 'distance=5.0' in said.out
+    assert 'verbatim differs' in said.out
+    assert (
+        said.err == 'Error: These tables are not fit for use: sample/activities, '
+        'sample/distances, sample/relations; build them again with naics data.\n'
+    )
+
+
+# Each of the following breaks one workbook of the real edition, in one way.
+
+
+def rewritten(path: Path, change: Callable[[openpyxl.worksheet.worksheet.Worksheet], None]) -> None:
+    book = openpyxl.load_workbook(path)
+    change(book.active)
+    path.unlink()
+    book.save(path)
+
+
+def row_of(page: openpyxl.worksheet.worksheet.Worksheet, code: int, column: int = 1) -> int:
+    return next(row for row in range(1, page.max_row + 1) if page.cell(row, column).value == code)
+
+
+def rename_sheet(path: Path) -> None:
+    rewritten(path, lambda page: setattr(page, 'title', 'Sheet1'))
+
+
+def rename_column(path: Path) -> None:
+    def change(page: openpyxl.worksheet.worksheet.Worksheet) -> None:
+        page.cell(1, 2).value = 'NAICS Code'
+
+    rewritten(path, change)
+
+
+def repeat_a_code(path: Path) -> None:
+    def change(page: openpyxl.worksheet.worksheet.Worksheet) -> None:
+        page.cell(row_of(page, 111120, 2), 2).value = 111110
+
+    rewritten(path, change)
+
+
+def remove_a_parent(path: Path) -> None:
+    rewritten(path, lambda page: page.delete_rows(row_of(page, 11111, 2)))
+
+
+# A code with siblings and without cross-references, so that only the number of codes is wrong.
+def remove_a_leaf(path: Path) -> None:
+    rewritten(path, lambda page: page.delete_rows(row_of(page, 111411, 2)))
+
+
+def remove_the_description(path: Path) -> None:
+    rewritten(path, lambda page: page.delete_rows(row_of(page, 111411)))
+
+
+def empty_a_description(path: Path) -> None:
+    def change(page: openpyxl.worksheet.worksheet.Worksheet) -> None:
+        page.cell(row_of(page, 111110), 3).value = ' \n<p> </p>\n'
+
+    rewritten(path, change)
+
+
+def save_as_html(path: Path) -> None:
+    path.unlink()
+    path.write_text('<!DOCTYPE html><html><body>Please sign in to the proxy</body></html>')
+
+
+def save_as_xls(path: Path) -> None:
+    path.unlink()
+    path.write_bytes(b'\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1' + bytes(2000))
+
+
+@pytest.fixture(scope='module')
+def built(source_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with good tables of 2022."""
+    folder = tmp_path_factory.mktemp('built')
+    arguments = ('-e', '2022', '--through', 'activities', '--source-dir', source_dir)
+    assert run('data', *arguments, '--data-dir', folder) == 0
+    return folder
+
+
+@pytest.mark.parametrize(
+    ('workbooks', 'said'),
+    [
+        ({'codes': rename_sheet}, ["no sheet 'tbl_2022_title_description_coun'", "'Sheet1'"]),
+        ({'codes': rename_column}, ["no column '2022 NAICS US Code'", 'editions.toml']),
+        ({'index': save_as_html}, ['it looks like an HTML page']),
+        ({'index': save_as_xls}, ['it looks like an old .xls; save it as .xlsx']),
+        ({'codes': repeat_a_code}, ['rows 7, 9: code 111110 must be unique']),
+        ({'codes': remove_a_parent}, ['111110', '11111 ']),
+        (
+            {'codes': remove_a_leaf, 'descriptions': remove_the_description},
+            ['level 6, expected 1012, found 1011', 'editions.toml'],
+        ),
+        ({'descriptions': empty_a_description}, ['code 111110, column description']),
+    ],
+    ids=lambda value: (
+        '-'.join(f.__name__ for f in value.values()) if isinstance(value, dict) else ''
+    ),
+)
+def test_a_bad_workbook_gets_one_sentence_and_the_last_good_data_stay(
+    source_dir: Path,
+    built: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    workbooks: dict[str, Callable[[Path], None]],
+    said: list[str],
+) -> None:
+    shutil.copytree(built, tmp_path / 'data')
+    folder = EditionFolder(tmp_path / 'data', '2022')
+    before = folder.descriptions.read_bytes(), folder.activities.read_bytes()
+    shutil.copytree(source_dir / '2022', tmp_path / 'source' / '2022')
+    shutil.copytree(source_dir / 'concordances', tmp_path / 'source' / 'concordances')
+    for kind, make_bad in workbooks.items():
+        path = tmp_path / 'source' / '2022' / edition('2022').workbook(kind).file
+        path.chmod(0o644)
+        path.parent.chmod(0o755)
+        make_bad(path)
+
+    capsys.readouterr()
+    code = run('data', '-e', '2022', '--source-dir', tmp_path / 'source', '--through', 'activities')
+    sentence = capsys.readouterr().err
+    assert code == 1
+    assert sentence.startswith('Error: ')
+    assert sentence.count('\n') == 1
+    bad_files = [edition('2022').workbook(kind).file for kind in workbooks]
+    assert any(file in sentence for file in bad_files)
+    for words in said:
+        assert words in sentence
+    assert (folder.descriptions.read_bytes(), folder.activities.read_bytes()) == before
+
+
+def test_a_workbook_that_changes_while_it_is_read_is_refused(
+    source_dir: Path,
+    built: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(built, tmp_path / 'data')
+    folder = EditionFolder(tmp_path / 'data', '2022')
+    before = folder.descriptions.read_bytes()
+    path = tmp_path / '2022' / edition('2022').workbook('codes').file
+    path.parent.mkdir()
+    path.write_bytes((source_dir / '2022' / path.name).read_bytes())
+    read_steady = download.read_steady
+
+    class GrowingFile(io.FileIO):
+        """What a program that saves the workbook at this moment looks like to its reader."""
+
+        def read(self, size: int | None = -1) -> bytes:
+            content = super().read(size)
+            with io.FileIO(path, 'a') as file:
+                file.write(b'more')
+            return content
+
+    def read_while_another_writes(path: Path) -> bytes:
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, 'open', lambda path, *_, **__: GrowingFile(path))
+            return read_steady(path)
+
+    monkeypatch.setattr(download, 'read_steady', read_while_another_writes)
+    capsys.readouterr()
+    assert run('data', '--source-dir', tmp_path, '--through', 'descriptions') == 1
+    assert capsys.readouterr().err == (
+        f'Error: {path} changed while it was read: wait until the program that writes it is done, '
+        'or close it there, then run again.\n'
+    )
+    assert folder.descriptions.read_bytes() == before

@@ -40,6 +40,8 @@ def database(
     with duckdb.connect() as connection:
         connection.execute('set memory_limit = ?', [memory_limit])
         connection.execute("set temp_directory = ''")
+        # Its bar would go into whatever stdout is, and its guesses are far off.
+        connection.execute('set enable_progress_bar = false')
         if threads is not None:
             connection.execute('set threads = ?', [threads])
         try:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from naics_model.corpus.editions import load_editions
-from naics_model.dataset.checks import CHECKED, check_table
+from naics_model.dataset.checks import CHECKED
 from naics_model.dataset.steps import Step, steps_of
 from naics_model.encoder.backbones import MINILM
 from naics_model.jobs.cost import peak_memory_bytes
@@ -56,7 +56,7 @@ def measure(number: int, folder: EditionFolder) -> Figures:
     step = steps(folder)[number]
     made = step.run(lambda line: None)
     if step.name in CHECKED:
-        check_table(folder, step.name)
+        CHECKED[step.name].run(folder)
     wall = time.monotonic() - started
     usage = resource.getrusage(resource.RUSAGE_SELF)
     peak = peak_memory_bytes() / 1e6

@@ -42,15 +42,18 @@ def no_rows(
     """Return the check that passes when `offending` is empty.
 
     Args:
+        name: snake_case, unique within its table.
+        offending: the rows that break it.
         good: the guarantee, which is the sentence when it is.
-        bad: the sentence when it is not, after the number of rows.
+        bad: what the rows do when it is not, as a clause; their number follows on it.
+        blocking: whether later steps must not run when it failed.
     """
     return Check(
         name=name,
         passed=offending.is_empty(),
         blocking=blocking,
         guarantee=good,
-        sentence=good if offending.is_empty() else f'{offending.height:,} {bad}',
+        sentence=good if offending.is_empty() else f'{bad}: {offending.height:,}.',
         offending=tuple(offending.head(OFFENDING_SHOWN).to_dicts()),
     )
 
@@ -63,8 +66,12 @@ class BrokenGuaranteeError(DataError):
     """
 
     def __init__(self, message: str, checks: Sequence[Check]) -> None:
-        super().__init__(message)
+        # Both are arguments of the exception, or a process could not hand it to another.
+        super().__init__(message, tuple(checks))
         self.checks = tuple(checks)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 def require(checks: Sequence[Check], path: Path, remedy: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import typer
 from dotenv import load_dotenv
 
+from naics_model.curriculum import cli as curriculum
 from naics_model.dataset import cli as dataset
 from naics_model.errors import NaicsError
 
@@ -24,11 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(dataset.app, name='data')
-
-
-@app.callback()
-def naics() -> None:
-    """Commands that need no Dagster; `make help` lists those that do."""
+app.add_typer(curriculum.app, name='curriculum')
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

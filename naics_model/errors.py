@@ -21,5 +21,9 @@ class DataError(NaicsError):
     """The content of a file breaks a guarantee that later steps rely on."""
 
 
+class StorageError(NaicsError):
+    """A file could not be written; the one before it is untouched."""
+
+
 class ConfigurationError(NaicsError):
     """A setting is unknown, missing, or contradicts another one."""

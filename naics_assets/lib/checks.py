@@ -7,35 +7,37 @@ import dagster as dg
 from naics_assets.lib.asset import EDITIONS, plain_errors
 from naics_assets.lib.metadata import offending_rows
 from naics_assets.lib.paths import NaicsPaths
-from naics_model.dataset.checks import check_table, known_checks
+from naics_model.dataset.checks import CHECKED
 
 
-def table_checks(table: str) -> dg.AssetChecksDefinition:
-    """Return the checks of one table, run together on one reading of its file.
+def file_checks(asset: str) -> dg.AssetChecksDefinition:
+    """Return the checks of one asset, run together on one reading of its file.
 
     Args:
-        table: the table's name, which is its asset's.
+        asset: its name.
     """
+    checked = CHECKED[asset]
     specs = [
         dg.AssetCheckSpec(
             check.name,
-            asset=table,
+            asset=asset,
             description=check.guarantee,
             blocking=check.blocking,
             partitions_def=EDITIONS,
+            additional_deps=checked.also_reads,
         )
-        for check in known_checks(table)
+        for check in checked.known()
     ]
 
-    @dg.multi_asset_check(name=f'{table}_checks', specs=specs)
+    @dg.multi_asset_check(name=f'{asset}_checks', specs=specs)
     def run_checks(
         context: dg.AssetCheckExecutionContext, paths: NaicsPaths
     ) -> Iterator[dg.AssetCheckResult]:
         with plain_errors():
-            found = check_table(paths.edition(context.partition_key), table)
+            found = checked.run(paths.edition(context.partition_key))
         for check in found:
             yield dg.AssetCheckResult(
-                asset_key=table,
+                asset_key=asset,
                 check_name=check.name,
                 passed=check.passed,
                 severity=(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,13 @@ import dagster as dg
 import polars as pl
 
 from naics_model.checks import Check
-from naics_model.dataset.dictionary import TABLES
+from naics_model.dataset.dictionary import PUBLISHED
 from naics_model.dataset.steps import Fact, Made
 from naics_model.jobs.cost import Cost
 
 PREVIEW_ROWS = 5
 PREVIEW_CHARACTERS = 60
-_MEANINGS = {table.name: {c.name: c.meaning for c in table.columns} for table in TABLES}
+_MEANINGS = {table.name: {c.name: c.meaning for c in table.columns} for table in PUBLISHED}
 
 
 def describe(made: Made, cost: Cost) -> dg.MaterializeResult:
@@ -39,6 +40,9 @@ def describe(made: Made, cost: Cost) -> dg.MaterializeResult:
 def _shown(fact: Fact) -> Any:
     if isinstance(fact, pl.DataFrame):
         return dg.MetadataValue.md(markdown_table(fact))
+    if isinstance(fact, bytes):
+        picture = base64.b64encode(fact).decode()
+        return dg.MetadataValue.md(f'![picture](data:image/png;base64,{picture})')
     if isinstance(fact, tuple):
         return dg.MetadataValue.md('\n'.join(f'* {line}' for line in fact))
     return fact

@@ -13,10 +13,12 @@ import polars as pl
 
 from naics_model.checks import Check, no_rows
 from naics_model.corpus.editions import Edition
+from naics_model.corpus.provenance import CORRECT, described
 from naics_model.corpus.text import tidy
 from naics_model.corpus.workbooks import read_table
 from naics_model.errors import DataError
-from naics_model.storage.tables import Column, Table
+from naics_model.storage.tables import Column, Table, check_nulls
+from naics_model.taxonomy.tree import shown
 
 TABLE = Table(
     name='concordance',
@@ -34,6 +36,7 @@ TABLE = Table(
     ),
 )
 _COLUMNS = [column.name for column in TABLE.columns]
+_SIX_DIGITS = '^[0-9]{6}$'
 
 
 def build_concordance(edition: Edition, path: Path) -> pl.DataFrame:
@@ -41,12 +44,17 @@ def build_concordance(edition: Edition, path: Path) -> pl.DataFrame:
 
     A row with at most one filled cell, and that of several words, is a footnote and left out.
 
+    Args:
+        edition: says which sheet and columns the concordance has.
+        path: the concordance workbook, or a CSV copy of it.
+
     Returns:
         `TABLE`, every text on one line.
 
     Raises:
         WorkbookError: the file is no workbook or has another layout.
-        DataError: another row lacks a code, or has one that is not of six digits.
+        DataError: another row lacks a code, or has one that is not of six digits. Or the file
+            changed while it was read.
     """
     cells = read_table(path, edition.workbook('concordance'))
     rows = cells.with_columns(
@@ -57,13 +65,13 @@ def build_concordance(edition: Edition, path: Path) -> pl.DataFrame:
     several_words = pl.any_horizontal(pl.col(_COLUMNS).str.contains(' ', literal=True))
     rows = rows.filter(~((filled == 0) | ((filled == 1) & several_words)))
     codes = pl.col('from_code', 'to_code')
-    broken = rows.filter(~pl.all_horizontal(codes.str.contains('^[0-9]{6}$')))
+    broken = rows.filter(~pl.all_horizontal(codes.str.contains(_SIX_DIGITS)))
     if not broken.is_empty():
         row = broken.row(0, named=True)
         raise DataError(
-            f'{path} has {row["from_code"]!r} and {row["to_code"]!r} as the codes of row '
-            f'{row["row"]}, where two codes of six digits must stand: correct that row, or empty '
-            'it if it is no pair.'
+            f'{described(path)} has {shown(row["from_code"])} and {shown(row["to_code"])} as the '
+            f'codes of row {row["row"]}, where two codes of six digits must stand, or nothing; '
+            f'{CORRECT}'
         )
     return rows.select(_COLUMNS)
 
@@ -72,7 +80,7 @@ def _one_line(text: str | None) -> str:
     return ' '.join(tidy(text or '').split())
 
 
-def changes(frame: pl.DataFrame) -> dict[str, int]:
+def count_changes(frame: pl.DataFrame) -> dict[str, int]:
     """Count what became of the codes of the edition before; each of them counts once.
 
     Args:
@@ -113,29 +121,38 @@ def check_concordance(frame: pl.DataFrame, descriptions: pl.DataFrame) -> list[C
     leaves = descriptions.filter(pl.col('level') == 6).select('code', 'title')
     reached = frame.join(leaves, left_on='to_code', right_on='code')
     return [
+        check_nulls(TABLE, frame),
+        no_rows(
+            'codes_of_six_digits',
+            frame.filter(
+                pl.any_horizontal(~pl.col('from_code', 'to_code').str.contains(_SIX_DIGITS))
+            ),
+            'Every pair is of two codes of six digits.',
+            'Pairs have a code that is not of six digits',
+        ),
         no_rows(
             'codes_known',
             frame.join(leaves, left_on='to_code', right_on='code', how='anti'),
             'Every pair leads to a six-digit code of the edition.',
-            'pairs lead to no six-digit code of the edition.',
+            'Pairs lead to no six-digit code of the edition',
         ),
         no_rows(
             'codes_reached',
             leaves.join(frame, left_on='code', right_on='to_code', how='anti'),
             'Every six-digit code of the edition came from somewhere.',
-            'six-digit codes of the edition are in no pair.',
+            'Six-digit codes of the edition are in no pair',
         ),
         no_rows(
             'pairs_unique',
             frame.filter(pl.struct('from_code', 'to_code').is_duplicated()),
             'Every pair stands once.',
-            'rows share their pair of codes with another row.',
+            'Rows share their pair of codes with another row',
         ),
         no_rows(
             'no_empty_text',
             frame.filter(pl.any_horizontal(pl.col(_COLUMNS).fill_null('').str.strip_chars() == '')),
             'Every pair has its codes and titles.',
-            'pairs lack a code or a title.',
+            'Pairs lack a code or a title',
         ),
         no_rows(
             'titles_agree',
@@ -143,7 +160,7 @@ def check_concordance(frame: pl.DataFrame, descriptions: pl.DataFrame) -> list[C
             .select('to_code', 'to_title', 'title')
             .unique(maintain_order=True),
             'The titles are those of the edition.',
-            'titles differ from those of the edition.',
+            'Titles differ from those of the edition',
             blocking=False,
         ),
     ]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,39 +16,23 @@ import httpx
 import tenacity
 
 from naics_model.corpus.editions import PACKAGED_WORKBOOKS, Edition, Workbook
-from naics_model.corpus.transfer import Received, ask
+from naics_model.corpus.provenance import (
+    PACKAGED,
+    Provenance,
+    is_known,
+    provenance_path,
+    read_provenance,
+    write_provenance,
+)
+from naics_model.corpus.transfer import Received, fetch_bytes
 from naics_model.corpus.workbooks import CSV, check_layout
 from naics_model.errors import DataError, SourceError, WorkbookError
-from naics_model.storage.files import read_json, read_steady, sha256_of, write_bytes, write_json
+from naics_model.storage.files import read_steady, write_bytes
 
 ATTEMPTS = 4
 RETRY_WAIT = tenacity.wait_exponential_jitter(initial=1, max=20)
-PACKAGED = 'packaged'
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Where the bytes of a workbook come from; kept as `<file>.json` beside it.
-
-    Attributes:
-        path: the file.
-        origin: its URL, the path it was copied from, or 'packaged'.
-        etag, last_modified: what the server said of it; None for copies.
-        sha256: digest of the bytes.
-        bytes: their number.
-        fetched_at: when they came, ISO 8601 in UTC. An unchanged answer (304) keeps the older time.
-        known: whether they are the bytes this release was tested with; None where those are not
-            known.
-    """
-
-    path: Path
-    origin: str
-    etag: str | None
-    last_modified: str | None
-    sha256: str
-    bytes: int
-    fetched_at: str
-    known: bool | None
+_LATER = 'try again later'
+_OUT_OF_DATE = 'its address in naics_model/corpus/editions.toml is out of date; correct it there'
 
 
 def fetch_workbook(
@@ -63,17 +46,23 @@ def fetch_workbook(
     """Bring one workbook of an edition into a folder and write its provenance beside it.
 
     Args:
+        edition: the edition.
         workbook: its name: codes, descriptions, index, cross_references or concordance.
         folder: where it goes, under the edition's own file name. What was fetched of it before in
             its other form (.xlsx, CSV copy) is removed.
         source_dir: a folder laid out as `<edition>/<file>`, read in place of the network
-            (NAICS_SOURCE_DIR); a concordance may also stand in `concordances/`, as a CSV copy too.
-            The bundled edition needs neither.
+            (NAICS_SOURCE_DIR, --source-dir); a concordance may also stand in `concordances/`, as a
+            CSV copy too. The bundled edition needs neither.
         progress: takes a line for a person at each step.
 
+    Returns:
+        Where its bytes come from, and whether they are known.
+
     Raises:
+        ConfigurationError: the edition has no such workbook.
         SourceError: it could not be had, changed while it was read, or is not the workbook that the
             edition names. A file that was there before is untouched.
+        StorageError: it could not be written.
     """
     wanted = edition.workbook(workbook)
     report = progress or (lambda line: None)
@@ -88,7 +77,8 @@ def fetch_workbook(
             return _copy(source, wanted, folder, origin=str(source))
     raise SourceError(
         f'There is no {" or ".join(map(str, places))}: put the {workbook} workbook of edition '
-        f'{edition.name} there, or unset NAICS_SOURCE_DIR to fetch it from the network.'
+        f'{edition.name} there, or unset NAICS_SOURCE_DIR and leave out --source-dir to fetch it '
+        'from the network.'
     )
 
 
@@ -115,19 +105,6 @@ def _places(edition: Edition, workbook: Workbook, source_dir: Path) -> list[Path
     return places
 
 
-def read_provenance(path: Path) -> Provenance | None:
-    """Return the provenance of a fetched file; None where one is missing or they do not match."""
-    beside = _provenance_path(path)
-    if not (path.is_file() and beside.is_file()):
-        return None
-    provenance = Provenance(path=path, **read_json(beside))
-    return provenance if provenance.sha256 == sha256_of(path) else None
-
-
-def _provenance_path(path: Path) -> Path:
-    return path.with_name(f'{path.name}.json')
-
-
 def _copy(source: Path, workbook: Workbook, folder: Path, *, origin: str) -> Provenance:
     try:
         content = read_steady(source)
@@ -148,7 +125,6 @@ def _store(
         raise SourceError(str(error)) from None
     write_bytes(content, target)
     digest = hashlib.sha256(content).hexdigest()
-    known = None if workbook.sha256 is None or target.suffix == CSV else digest == workbook.sha256
     provenance = Provenance(
         path=target,
         origin=origin,
@@ -157,17 +133,14 @@ def _store(
         sha256=digest,
         bytes=len(content),
         fetched_at=datetime.now(UTC).isoformat(timespec='seconds'),
-        known=known,
+        known=is_known(target, digest, workbook),
     )
-    fields = asdict(provenance)
-    # The folder may move; the file is always the one beside.
-    del fields['path']
-    write_json(fields, _provenance_path(target))
+    write_provenance(provenance)
     for path in _forms(workbook, target.parent):
         _part_path(path).unlink(missing_ok=True)
         if path != target:
             path.unlink(missing_ok=True)
-            _provenance_path(path).unlink(missing_ok=True)
+            provenance_path(path).unlink(missing_ok=True)
     return provenance
 
 
@@ -185,7 +158,7 @@ def _download(
             'naics_model/corpus/editions.toml.'
         )
     target = folder / workbook.file
-    present = read_provenance(target)
+    present = read_provenance(target, workbook)
     if present is not None and present.origin != url:
         present = None
 
@@ -199,7 +172,7 @@ def _download(
     )
     try:
         received = retrying(
-            ask,
+            fetch_bytes,
             url,
             _part_path(target),
             etag=present and present.etag,
@@ -207,10 +180,13 @@ def _download(
             report=report,
         )
     except httpx.HTTPStatusError as error:
-        raise _unavailable(edition, workbook, f'HTTP {error.response.status_code}') from error
+        status = error.response.status_code
+        gone = status in (httpx.codes.NOT_FOUND, httpx.codes.GONE)
+        remedy = _OUT_OF_DATE if gone else _LATER
+        raise _unavailable(edition, workbook, f'HTTP {status}', remedy) from error
     except httpx.HTTPError as error:
         reason = str(error) or type(error).__name__
-        raise _unavailable(edition, workbook, reason) from error
+        raise _unavailable(edition, workbook, reason, _LATER) from error
     if received is not None:
         return _store(received, workbook, target, origin=url, name=url)
     assert present is not None, 'a condition was sent'
@@ -225,8 +201,8 @@ def _is_passing(error: BaseException) -> bool:
     return isinstance(error, httpx.TransportError)
 
 
-def _unavailable(edition: Edition, workbook: Workbook, reason: str) -> SourceError:
+def _unavailable(edition: Edition, workbook: Workbook, reason: str, remedy: str) -> SourceError:
     return SourceError(
-        f'Could not fetch {workbook.url} ({reason}): try again later, or set NAICS_SOURCE_DIR to a '
-        f'folder laid out as <edition>/<file> (here {edition.name}/{workbook.file}).'
+        f'Could not fetch {workbook.url} ({reason}): {remedy}, or set NAICS_SOURCE_DIR to a folder '
+        f'laid out as <edition>/<file> (here {edition.name}/{workbook.file}).'
     )

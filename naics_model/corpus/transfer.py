@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 
 from naics_model.errors import SourceError
+from naics_model.storage.files import writing
 
 SIZE_LIMIT = 50 * 2**20
 """Bytes; the largest workbook has half a million."""
@@ -23,6 +24,8 @@ TIMEOUT = httpx.Timeout(30, connect=10)
 # no range of the file.
 _HEADERS = {'User-Agent': 'naics-lorentz', 'Accept-Encoding': 'identity'}
 _CONTENT_RANGE = re.compile(r'bytes (\d+)-\d+/(\d+|\*)')
+# What a header can send back as it came: printable ASCII without blanks around it.
+_SENDABLE = re.compile(r'[!-~](?:[ -~]*[!-~])?')
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Received:
         return self.etag if strong else self.last_modified
 
 
-def ask(
+def fetch_bytes(
     url: str,
     part: Path,
     *,
@@ -54,7 +57,10 @@ def ask(
     next call with the same `part`, in this process or a later one, asks for the rest (RFC 9110,
     13.1.5 and 14.2). The file is removed as soon as the bytes are whole or can't be gone on with.
 
+    A version that a header can't name again, because it is not plain ASCII, counts as none.
+
     Args:
+        url: the address.
         part: where to keep what came before a break.
         etag, last_modified: the version at hand, to ask only for another one.
         report: takes a line for a person.
@@ -64,9 +70,11 @@ def ask(
 
     Raises:
         SourceError: there are more bytes than `SIZE_LIMIT`.
+        StorageError: what came could not be kept.
         httpx.HTTPError: the line failed, or the server answered with an error status.
     """
     conditions = {}
+    etag, last_modified = _sendable(etag), _sendable(last_modified)
     if etag is not None:
         conditions['If-None-Match'] = etag
     elif last_modified is not None:
@@ -86,7 +94,7 @@ def ask(
             return _receive(response, url, part, kept, report)
     # What was kept is of no use: once more, from the start.
     part.unlink(missing_ok=True)
-    return ask(url, part, etag=etag, last_modified=last_modified, report=report)
+    return fetch_bytes(url, part, etag=etag, last_modified=last_modified, report=report)
 
 
 def _contradicts(response: httpx.Response, kept: Received) -> bool:
@@ -128,7 +136,7 @@ def _receive(
     # Collected here and not read back: another process may be writing the same part. Unbuffered, so
     # that a killed process leaves what has come.
     content = bytearray(before.content)
-    with part.open('ab', buffering=0) if keep else nullcontext() as file:
+    with writing(part), part.open('ab', buffering=0) if keep else nullcontext() as file:
         for chunk in response.iter_bytes():
             content += chunk
             _check_size(len(content), url, part)
@@ -153,7 +161,11 @@ def _check_size(size: int, url: str, part: Path) -> None:
 
 def _version(response: httpx.Response) -> Received:
     headers = response.headers
-    return Received(b'', headers.get('ETag'), headers.get('Last-Modified'))
+    return Received(b'', _sendable(headers.get('ETag')), _sendable(headers.get('Last-Modified')))
+
+
+def _sendable(validator: object) -> str | None:
+    return validator if isinstance(validator, str) and _SENDABLE.fullmatch(validator) else None
 
 
 def _encoded(response: httpx.Response) -> bool:
@@ -179,20 +191,23 @@ def _begin_part(part: Path, url: str, version: Received) -> None:
 
     So they can never be taken for those of another version.
     """
-    part.parent.mkdir(parents=True, exist_ok=True)
     head = {'url': url, 'etag': version.etag, 'last_modified': version.last_modified}
-    part.write_bytes(json.dumps(head).encode() + b'\n')
+    with writing(part):
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(json.dumps(head).encode() + b'\n')
 
 
 def _read_part(part: Path, url: str) -> Received | None:
+    """Return what was kept of this address; None where it is nothing, or can't be gone on with."""
     if not part.is_file():
         return None
     line, _, content = part.read_bytes().partition(b'\n')
     try:
         head = json.loads(line)
-    except ValueError:
-        # The process was killed while it wrote this very line.
+    except (ValueError, RecursionError):
+        # The process was killed while it wrote this very line, or the file is not ours.
         return None
-    if not content or head['url'] != url:
+    if not content or not isinstance(head, dict) or head.get('url') != url:
         return None
-    return Received(content, head['etag'], head['last_modified'])
+    kept = Received(content, _sendable(head.get('etag')), _sendable(head.get('last_modified')))
+    return None if kept.validator is None else kept

@@ -35,6 +35,8 @@ def check_layout(content: bytes, workbook: Workbook, suffix: str, *, name: str) 
     and a sheet that is damaged further down would pass.
 
     Args:
+        content: the bytes.
+        workbook: what the edition says of them.
         suffix: `.csv` for a CSV copy of the sheet, else the bytes are an .xlsx.
         name: where they come from, for the message.
 
@@ -53,6 +55,7 @@ def read_table(path: Path, workbook: Workbook) -> pl.DataFrame:
 
     Args:
         path: the workbook, or a CSV copy of its sheet (`.csv`, UTF-8).
+        workbook: what the edition says of it: its sheet, where the headers are, its columns.
 
     Returns:
         One String column for each entry of `workbook.columns`, under our names, null where a cell
@@ -200,7 +203,7 @@ def _looks_like(start: bytes) -> str | None:
         return 'it looks like an old .xls; save it as .xlsx'
     if start.lower().startswith((b'<!doctype html', b'<html')):
         return (
-            'it looks like an HTML page, perhaps an error page of the server or of a proxy; put '
-            'the published workbook in its place'
+            'it looks like an HTML page, perhaps an error page of the server or of a proxy; get '
+            'the published workbook with a browser and put it into NAICS_SOURCE_DIR'
         )
     return None

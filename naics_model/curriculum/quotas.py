@@ -99,9 +99,7 @@ def balanced_weights(taken: NDArray[np.integer], quota: NDArray[np.int64]) -> ND
     price = _MIX_PRICE
     while True:
         of_kind = tilted_weights(taken[example], quota, price, count)
-        # The perplexity: as many equally likely pairs would be as uncertain.
-        spread = np.exp(-of_kind @ np.log(of_kind / count))
-        if spread >= _LEAST_SPREAD * len(taken) or price < 1:
+        if effective_number(of_kind, count) >= _LEAST_SPREAD * len(taken) or price < 1:
             return (of_kind / count)[kind]
         price /= 2
 
@@ -162,6 +160,17 @@ def tilted_weights(
             size /= 2
         tilt = tilt - size * step
     return weights(tilt)
+
+
+def effective_number(weights: NDArray[np.float64], count: NDArray[np.int64] | None = None) -> float:
+    """Return how many equally likely things would be as uncertain: the perplexity.
+
+    Args:
+        weights: (U,) probabilities, positive, summing to 1.
+        count: (U,) number of equally likely things that share each weight; 1 where None.
+    """
+    each = weights if count is None else weights / count
+    return float(np.exp(-weights @ np.log(each)))
 
 
 def _kinds(

@@ -14,7 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from naics_model.curriculum.pairs import PairTable, pair_table
-from naics_model.curriculum.quotas import balanced_weights, mix_of, quotas, slots
+from naics_model.curriculum.quotas import (
+    balanced_weights,
+    effective_number,
+    mix_of,
+    quotas,
+    slots,
+)
 from naics_model.curriculum.stage import Stage
 from naics_model.errors import ConfigurationError
 from naics_model.triplets.hardness import EXCLUDED
@@ -98,6 +104,7 @@ class TripletSampler:
         # kind.
         order = np.lexsort((common.random(len(weights)), weights))
         self._shard = np.sort(order[rank::world_size])
+        self._weights = weights[self._shard] / weights[self._shard].sum()
         self._cumulative = np.cumsum(weights[self._shard])
         self._cumulative /= self._cumulative[-1]
         self._generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(rank,)))
@@ -122,8 +129,12 @@ class TripletSampler:
     @property
     def expected_mix(self) -> dict[int, float]:
         """The share of each hardness that this rank's draws have in the long run, exactly."""
-        weights = np.diff(self._cumulative, prepend=0)
-        return mix_of(weights @ self.pairs.taken[self._shard])
+        return mix_of(self._weights @ self.pairs.taken[self._shard])
+
+    @property
+    def effective_pairs(self) -> float:
+        """How many equally likely pairs would spread this rank's draws as widely."""
+        return effective_number(self._weights)
 
     def draw(self, items: int) -> TripletBatch:
         """Draw the next items.

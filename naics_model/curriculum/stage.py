@@ -1,10 +1,11 @@
 """A curriculum stage: which positives, how hard the negatives, and in which shares.
 
 What belongs here: the settings, their checks, and finding them by name or path. Whether a
-taxonomy can supply a stage is the sampler's business.
+taxonomy can supply a stage is counted in `supply.py`.
 """
 
 import math
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from naics_model.errors import ConfigurationError
 
-_BUILT_IN = Path(__file__).parent / 'stages'
+BUILT_IN = Path(__file__).parent / 'stages'
+"""The folder of the built-in stages."""
 
 Level = Annotated[int, Field(strict=True, ge=2, le=6)]
 Bucket = Annotated[int, Field(strict=True, ge=1, le=8)]
@@ -68,12 +70,33 @@ class Stage(BaseModel):
         return self
 
 
+def stage_folder() -> Path:
+    """Return the folder of the user's stages: NAICS_CURRICULUM_DIR, or else `./curricula`."""
+    return Path(os.environ.get('NAICS_CURRICULUM_DIR') or 'curricula')
+
+
+def known_stages() -> dict[str, Path]:
+    """Return the file of each stage that has a name: the built-in ones, then the user's.
+
+    Raises:
+        ConfigurationError: a file of the user's takes the name of a built-in stage.
+    """
+    built_in, own = _files(BUILT_IN), _files(stage_folder())
+    if taken := sorted(built_in.keys() & own.keys()):
+        # Neither may hide the other: reports say which stage was trained by its name alone.
+        raise ConfigurationError(
+            f'{own[taken[0]]} takes the name of the built-in stage {taken[0]}: rename the file, '
+            'and the name in it.'
+        )
+    return built_in | own
+
+
 def load_stage(name_or_path: str) -> Stage:
     """Read a stage.
 
     Args:
-        name_or_path: the name of a built-in one, such as '02_stage_medium', or the path of a YAML
-            file.
+        name_or_path: the path of a YAML file; or the name of a built-in stage, such as
+            '02_stage_medium', or of `<name>.yaml` in the folder of the user's.
 
     Raises:
         ConfigurationError: there is no such stage, or its settings are wrong.
@@ -81,21 +104,52 @@ def load_stage(name_or_path: str) -> Stage:
     given = Path(name_or_path)
     if given.suffix in ('.yaml', '.yml'):
         if not given.is_file():
-            raise ConfigurationError(f'There is no stage file {given}.')
+            raise ConfigurationError(
+                f'There is no stage file {given}: give the path of one that exists, or the name of '
+                f'a stage: {_names(known_stages())}.'
+            )
         return _read(given)
-    built_in = {path.stem: path for path in _BUILT_IN.glob('*.yaml')}
-    if name_or_path in built_in:
-        return _read(built_in[name_or_path])
-    raise ConfigurationError(
-        f'There is no stage {name_or_path!r}: the known ones are {_list(sorted(built_in))}, and a '
-        'path that ends in .yaml names a stage of your own.'
+    known = known_stages()
+    if name_or_path not in known:
+        raise ConfigurationError(
+            f'There is no stage {name_or_path!r}: {_names(known)}; a path that ends in .yaml '
+            'names any other.'
+        )
+    stage = _read(known[name_or_path])
+    if stage.name != name_or_path:
+        raise ConfigurationError(
+            f'{known[name_or_path]} has the name {stage.name} in it, but is known as '
+            f'{name_or_path}: make both the same.'
+        )
+    return stage
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        return {}
+    # Hidden files are not stages: macOS and editors leave such copies behind.
+    paths = sorted(path for path in folder.glob('*.yaml') if not path.name.startswith('.'))
+    return {path.stem: path for path in paths}
+
+
+def _names(known: dict[str, Path]) -> str:
+    """Say which names there are, and where others were looked for."""
+    built_in = [name for name, path in known.items() if path.parent == BUILT_IN]
+    own = [name for name in known if name not in built_in]
+    others = f'has {_list(own)}' if own else 'has none'
+    folder = stage_folder()
+    return (
+        f'the built-in ones are {_list(built_in)}, and the folder {folder} '
+        f'{others if folder.is_dir() else "does not exist"}'
     )
 
 
 def _read(path: Path) -> Stage:
     try:
         content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except yaml.YAMLError as error:
+    except OSError as error:
+        raise ConfigurationError(f'{path} cannot be read: {error.strerror}.') from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = ' '.join(str(error).split())
         raise ConfigurationError(f'{path} is not YAML: {reason}.') from error
     if not isinstance(content, dict):
@@ -131,6 +185,8 @@ def _explain(detail: Any) -> str:
     if detail['type'] == 'value_error':
         return str(detail['ctx']['error'])
     message = detail['msg'][0].lower() + detail['msg'][1:]
+    # What a person writes is YAML.
+    message = message.replace('tuple', 'list').replace('dictionary', 'mapping')
     return f'{key} is {detail["input"]!r}, but {message}'
 
 

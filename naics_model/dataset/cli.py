@@ -11,14 +11,16 @@ from rich.console import Console
 
 from naics_model.corpus.editions import edition as known_edition
 from naics_model.corpus.editions import load_editions
-from naics_model.dataset.dictionary import data_dictionary
+from naics_model.dataset.dictionary import PUBLISHED, data_dictionary
 from naics_model.dataset.steps import steps_of
 from naics_model.dataset.terminal import build, summary, validate
-from naics_model.encoder.backbones import MINILM
+from naics_model.encoder.backbones import MINILM, resolve_backbone
 from naics_model.errors import ConfigurationError, DataError
-from naics_model.storage.layout import EditionFolder
+from naics_model.storage.layout import EditionFolder, default_data_dir
 
 app = typer.Typer()
+
+LATEST = list(load_editions())[-1]
 
 DataDir = Annotated[
     Path,
@@ -38,7 +40,7 @@ def build_data(
         typer.Option(
             '--edition', '-e', metavar='NAME', help=f'One of {", ".join(load_editions())}.'
         ),
-    ] = '2022',
+    ] = LATEST,
     through: Annotated[
         str,
         typer.Option(metavar='STEP', help='The last step to run, such as relations or triplets.'),
@@ -73,6 +75,7 @@ def build_data(
     * `naics data validate` checks again what is there
     """
     if context.invoked_subcommand is not None:
+        _refuse_options_before(context)
         return
     folder = EditionFolder(data_dir.absolute(), edition)
     steps = steps_of(folder, source_dir and source_dir.absolute(), backbone)
@@ -81,13 +84,16 @@ def build_data(
         raise ConfigurationError(
             f'Edition {edition} has no step {through!r}: --through takes one of {", ".join(names)}.'
         )
-    console = Console(soft_wrap=True)
+    if through == 'token_cache':
+        # Known to be there before minutes of work, and not after.
+        resolve_backbone(backbone)
+    console = _console()
     console.print(f'[bold]{known_edition(edition).title}[/]\n', highlight=False)
     finished = build(folder, steps[: names.index(through) + 1], console)
     console.print()
     console.print(summary(finished, f'Edition {edition}'))
     console.print(f'\nFiles        {folder.path}', highlight=False)
-    console.print(f'Check again  naics data validate --edition {edition}', highlight=False)
+    console.print(f'Check again  naics data validate {_again(edition, data_dir)}', highlight=False)
 
 
 @app.command('validate')
@@ -108,18 +114,44 @@ def validate_data(
     folders = [folder for folder in folders if folder.path.is_dir()]
     if not folders:
         raise DataError(
-            f'{root} holds no edition to check: build one with naics data --edition {names[-1]}.'
+            f'{root} holds no edition to check: build one with naics data '
+            f'{_again(names[-1], data_dir)}.'
         )
-    console = Console(soft_wrap=True)
+    console = _console()
     broken = []
     for folder in folders:
         console.print(f'[bold]Edition {folder.edition}[/], {folder.path}', highlight=False)
         broken += [f'{folder.edition}/{name}' for name in validate(folder, console)]
     if broken:
         raise DataError(
-            f'These tables are not fit for use: {", ".join(broken)}; build them again with naics '
-            'data.'
+            f'These files are not fit for use: {", ".join(broken)}; build them again with naics '
+            f'data {_again(broken[0].partition("/")[0], data_dir)}.'
         )
+
+
+def _refuse_options_before(context: typer.Context) -> None:
+    """Refuse options before the subcommand, where they would say nothing to it."""
+    given = [
+        f'--{name.replace("_", "-")}'
+        for name in context.params
+        if getattr(context.get_parameter_source(name), 'name', '') == 'COMMANDLINE'
+    ]
+    if given:
+        raise ConfigurationError(
+            f'{", ".join(given)} must stand after {context.invoked_subcommand}: naics data '
+            f'{context.invoked_subcommand} --help shows what it takes.'
+        )
+
+
+def _console() -> Console:
+    # A table that is squeezed into less loses its figures; a terminal can scroll.
+    return Console(soft_wrap=True, width=max(80, Console().width))
+
+
+def _again(edition: str, data_dir: Path) -> str:
+    """Return the options that name this edition in this folder."""
+    elsewhere = '' if data_dir.absolute() == default_data_dir() else f' --data-dir {data_dir}'
+    return f'--edition {edition}{elsewhere}'
 
 
 @app.command('dictionary')
@@ -132,4 +164,6 @@ def write_dictionary() -> None:
         folder = EditionFolder(Path(scratch), 'sample')
         for step in steps_of(folder, None, MINILM):
             step.run(lambda line: None)
+            if step.name == PUBLISHED[-1].name:
+                break
         print(data_dictionary(folder), end='')

@@ -8,23 +8,14 @@ from importlib.resources import files
 
 import polars as pl
 
-from naics_model.corpus import activities, concordance, descriptions
 from naics_model.corpus.editions import expected_editions, load_editions
-from naics_model.dataset.checks import CHECKED, known_checks
+from naics_model.dataset.checks import CHECKED, TABLES
 from naics_model.storage.layout import EditionFolder
 from naics_model.storage.tables import Table
-from naics_model.taxonomy import distances, relations
 from naics_model.taxonomy.tree import LEVELS
 from naics_model.triplets import build as triplets
 
-TABLES: tuple[Table, ...] = (
-    descriptions.TABLE,
-    activities.TABLE,
-    concordance.TABLE,
-    distances.TABLE,
-    relations.TABLE,
-    triplets.TABLE,
-)
+PUBLISHED = (*(table for table, _ in TABLES.values()), triplets.TABLE)
 """The published tables, in the order in which they are built."""
 
 _ROWS_LOOKED_AT = 200
@@ -40,7 +31,7 @@ def data_dictionary(folder: EditionFolder) -> str:
     """
     introduction = files('naics_model.dataset').joinpath('introduction.md').read_text('utf-8')
     parts = [introduction.rstrip(), '## Editions', *_editions()]
-    for table in TABLES:
+    for table in PUBLISHED:
         parts += _section(table, folder)
     return '\n\n'.join(parts) + '\n'
 
@@ -64,7 +55,7 @@ def _editions() -> Iterable[str]:
 
 
 def _section(table: Table, folder: EditionFolder) -> Iterable[str]:
-    path = getattr(folder, table.name)
+    path = folder.file(table.name)
     # By its first columns, because triplets are in no fixed order.
     first = [column.name for column in table.columns[:3]]
     rows = pl.scan_parquet(path).bottom_k(_ROWS_LOOKED_AT, by=first).collect().sort(first)
@@ -83,7 +74,7 @@ def _section(table: Table, folder: EditionFolder) -> Iterable[str]:
             ['check', 'blocking', 'guarantee'],
             [
                 [f'`{check.name}`', 'yes' if check.blocking else 'no', check.guarantee]
-                for check in known_checks(table.name)
+                for check in CHECKED[table.name].known()
             ],
         )
 

@@ -13,28 +13,28 @@ from pathlib import Path
 
 import polars as pl
 
-from naics_model.checks import require
-from naics_model.corpus.activities import build_activities, check_activities
-from naics_model.corpus.concordance import build_concordance, changes, check_concordance
-from naics_model.corpus.descriptions import build_descriptions, check_descriptions, taxonomy_of
+from naics_model.checks import Check, require
+from naics_model.corpus.activities import build_activities
+from naics_model.corpus.concordance import build_concordance, count_changes
+from naics_model.corpus.descriptions import build_descriptions, taxonomy_of
 from naics_model.corpus.download import fetch_workbook, source_path
 from naics_model.corpus.editions import edition
+from naics_model.dataset.checks import TABLES
+from naics_model.dataset.pictures import histogram
 from naics_model.encoder.tokens import build_token_cache
 from naics_model.storage.files import read_parquet, sha256_of, write_parquet
 from naics_model.storage.layout import EditionFolder
 from naics_model.taxonomy.distances import distance_table
 from naics_model.taxonomy.relations import relation_table
 from naics_model.triplets.build import build_triplets
+from naics_model.triplets.hardness import HARDNESS
 from naics_model.triplets.relation_index import build_relation_index
 
 Progress = Callable[[str], None]
-Fact = int | str | tuple[str, ...] | pl.DataFrame
+Fact = int | str | tuple[str, ...] | pl.DataFrame | bytes
+"""Of more than a number or a word: lines, a table, or a picture as PNG."""
 
 CORPUS_WORKBOOKS = ('codes', 'descriptions', 'cross_references')
-_COMPARE = (
-    'compare {books} in {folder} with the published workbooks, or correct edition {edition} in '
-    'naics_model/corpus/editions.toml'
-)
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,15 @@ class Made:
         path: the file.
         version: the identity of its content, equal for equal content.
         facts: what a person wants to know of it, by name.
+        checks: what its checks said before it was written; the blocking ones have all passed.
+        remarks: what a person should know of it at once.
     """
 
     path: Path
     version: str
     facts: Mapping[str, Fact] = field(default_factory=dict)
+    checks: Sequence[Check] = ()
+    remarks: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ def fetch(folder: EditionFolder, kind: str, source_dir: Path | None, progress: P
     fetched = fetch_workbook(
         edition(folder.edition), kind, folder.source, source_dir=source_dir, progress=progress
     )
-    known = {True: 'yes', False: 'NO: new content', None: 'no digest on record'}[fetched.known]
+    digest = {True: 'yes', False: 'no: new content', None: 'no digest on record'}[fetched.known]
     return Made(
         fetched.path,
         fetched.sha256,
@@ -118,8 +122,9 @@ def fetch(folder: EditionFolder, kind: str, source_dir: Path | None, progress: P
             'etag': fetched.etag or '',
             'last_modified': fetched.last_modified or '',
             'sha256': fetched.sha256,
-            'known_release': known,
+            'known_release': digest,
         },
+        remarks=['not the bytes that this release was tested with'] * (fetched.known is False),
     )
 
 
@@ -133,16 +138,12 @@ def descriptions(folder: EditionFolder) -> Made:
     current = edition(folder.edition)
     paths = [source_path(current, kind, folder.source) for kind in CORPUS_WORKBOOKS]
     table = build_descriptions(current, *paths)
-    require(
-        check_descriptions(table, current), folder.descriptions, _compare(folder, CORPUS_WORKBOOKS)
-    )
-    write_parquet(table, folder.descriptions)
-    return _file(
-        folder.descriptions,
-        codes_per_level=table['level'].value_counts().sort('level'),
-        with_examples=table['examples'].count(),
-        with_exclusions=table['excluded'].count(),
-    )
+    facts: dict[str, Fact] = {
+        'codes_per_level': table['level'].value_counts().sort('level'),
+        'with_examples': table['examples'].count(),
+        'with_exclusions': table['excluded'].count(),
+    }
+    return _put(folder, 'descriptions', table, table, CORPUS_WORKBOOKS, facts)
 
 
 def activities(folder: EditionFolder) -> Made:
@@ -154,14 +155,12 @@ def activities(folder: EditionFolder) -> Made:
     """
     current, codes = edition(folder.edition), read_parquet(folder.descriptions)
     table = build_activities(current, source_path(current, 'index', folder.source), codes)
-    require(check_activities(table, codes), folder.activities, _compare(folder, ['index']))
-    write_parquet(table, folder.activities)
-    return _file(
-        folder.activities,
-        codes=table['code'].n_unique(),
-        split=table['split'].value_counts().sort('split'),
-        verbatim_in_description=int(table['verbatim'].sum()),
-    )
+    facts: dict[str, Fact] = {
+        'codes': table['code'].n_unique(),
+        'split': table['split'].value_counts().sort('split'),
+        'verbatim_in_description': int(table['verbatim'].sum()),
+    }
+    return _put(folder, 'activities', table, codes, ['index'], facts)
 
 
 def concordance(folder: EditionFolder) -> Made:
@@ -174,9 +173,7 @@ def concordance(folder: EditionFolder) -> Made:
     """
     current, codes = edition(folder.edition), read_parquet(folder.descriptions)
     table = build_concordance(current, source_path(current, 'concordance', folder.source))
-    require(check_concordance(table, codes), folder.concordance, _compare(folder, ['concordance']))
-    write_parquet(table, folder.concordance)
-    return _file(folder.concordance, **changes(table))
+    return _put(folder, 'concordance', table, codes, ['concordance'], count_changes(table))
 
 
 def distances(folder: EditionFolder) -> Made:
@@ -185,9 +182,15 @@ def distances(folder: EditionFolder) -> Made:
     Raises:
         DataError: the descriptions are missing, or their codes are no tree.
     """
-    table = distance_table(taxonomy_of(read_parquet(folder.descriptions)))
-    write_parquet(table, folder.distances)
-    return _file(folder.distances, histogram=table['distance'].value_counts().sort('distance'))
+    codes = read_parquet(folder.descriptions)
+    table = distance_table(taxonomy_of(codes))
+    pairs = table['distance'].value_counts(name='pairs').sort('distance')
+    picture = histogram(
+        {f'{distance:.1f}': count for distance, count in pairs.iter_rows()},
+        f'Pairs of edition {folder.edition} by curriculum distance',
+        'pairs',
+    )
+    return _put(folder, 'distances', table, codes, [], {'histogram': picture, 'pairs': pairs})
 
 
 def relations(folder: EditionFolder) -> Made:
@@ -196,10 +199,10 @@ def relations(folder: EditionFolder) -> Made:
     Raises:
         DataError: the descriptions are missing, or their codes are no tree.
     """
-    table = relation_table(taxonomy_of(read_parquet(folder.descriptions)))
-    write_parquet(table, folder.relations)
+    codes = read_parquet(folder.descriptions)
+    table = relation_table(taxonomy_of(codes))
     pairs = table.group_by('relation_id', 'relation').agg(pl.len().alias('pairs'))
-    return _file(folder.relations, pairs=pairs.sort('relation_id'))
+    return _put(folder, 'relations', table, codes, [], {'pairs': pairs.sort('relation_id')})
 
 
 def triplets(folder: EditionFolder, progress: Progress) -> Made:
@@ -218,6 +221,11 @@ def triplets(folder: EditionFolder, progress: Progress) -> Made:
         # Not the bytes' digest: rows are written in parallel, in no fixed order.
         summary.digest,
         {
+            'histogram': histogram(
+                {f'{level} {HARDNESS[level]}': count for level, count in counts.items()},
+                f'Triplets of edition {folder.edition} by hardness',
+                'triplets',
+            ),
             'by_hardness': pl.DataFrame(
                 {'hardness': list(counts), 'triplets': list(counts.values())}
             ),
@@ -268,10 +276,36 @@ def token_cache(folder: EditionFolder, backbone: str) -> Made:
     )
 
 
-def _compare(folder: EditionFolder, kinds: Sequence[str]) -> str:
-    current = edition(folder.edition)
-    books = ', '.join(source_path(current, kind, folder.source).name for kind in kinds)
-    return _COMPARE.format(books=books, folder=folder.source, edition=folder.edition)
+def _put(
+    folder: EditionFolder,
+    name: str,
+    rows: pl.DataFrame,
+    codes: pl.DataFrame,
+    workbooks: Sequence[str],
+    facts: Mapping[str, Fact],
+) -> Made:
+    """Write a table, unless it breaks a guarantee; the file that was there stays then.
+
+    Args:
+        folder: the edition's files.
+        name: of the table.
+        rows: its new content.
+        codes: the edition's descriptions.
+        workbooks: the kinds that it was read from.
+        facts: see `Made`.
+    """
+    current, path = edition(folder.edition), folder.file(name)
+    checks = TABLES[name][1](rows, codes, current)
+    books = [source_path(current, kind, folder.source).name for kind in workbooks]
+    require(
+        checks,
+        path,
+        f'compare {", ".join(books)} in {folder.source} with the published ones'
+        if books
+        else f'build {folder.descriptions} again, and report this if it comes back',
+    )
+    write_parquet(rows, path)
+    return Made(path, sha256_of(path), facts, checks)
 
 
 def _file(path: Path, **facts: Fact) -> Made:

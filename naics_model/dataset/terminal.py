@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from naics_model.checks import OFFENDING_SHOWN, Check
-from naics_model.dataset.checks import CHECKED, check_table
+from naics_model.corpus.editions import edition
+from naics_model.dataset.checks import CHECKED
 from naics_model.dataset.steps import Made, Step
 from naics_model.errors import DataError
 from naics_model.jobs.cost import Cost, measured
@@ -30,11 +31,16 @@ class Done:
 
 
 def build(folder: EditionFolder, steps: Sequence[Step], console: Console) -> list[Done]:
-    """Run steps one after another, each followed by the checks of what it wrote.
+    """Run steps one after another, and show what each made and what its checks said.
+
+    Args:
+        folder: the edition's files.
+        steps: in an order in which each finds what it reads.
+        console: where to show it.
 
     Raises:
         NaicsError: a step could not do its work, or a blocking check failed. What the steps before
-            it wrote is kept, and what it would have replaced, too.
+            it wrote is kept; so is the table that it would have replaced.
     """
     finished = []
     with console.status('') as status:
@@ -42,7 +48,9 @@ def build(folder: EditionFolder, steps: Sequence[Step], console: Console) -> lis
             status.update(f'{step.name} …')
             with measured() as cost:
                 made = step.run(lambda line: console.print(f'         {line}', style='dim'))
-                checks = check_table(folder, step.name) if step.name in CHECKED else []
+                checks = made.checks
+                if not checks and step.name in CHECKED:
+                    checks = CHECKED[step.name].run(folder)
             done = Done(step.name, made, cost, _rows(made.path), checks)
             finished.append(done)
             console.print(
@@ -50,38 +58,46 @@ def build(folder: EditionFolder, steps: Sequence[Step], console: Console) -> lis
                 f'{_what(done)}',
                 highlight=False,
             )
+            for remark in made.remarks:
+                console.print(f'         note: {remark}', style='yellow', highlight=False)
             show_failed(checks, console)
-            if broken := [check.name for check in checks if check.blocking and not check.passed]:
-                raise DataError(
-                    f'{made.path} breaks {", ".join(broken)}: this is a mistake of this program or '
-                    'of the disk, so build it once more, and report it if it comes back.'
-                )
+            if _broken(checks):
+                raise DataError(f'{made.path} is not fit for use (see above): report this.')
     return finished
 
 
 def validate(folder: EditionFolder, console: Console) -> list[str]:
-    """Run the checks on the tables of an edition that are there, and say what they found.
+    """Run the checks on the files of an edition that are there, and say what they found.
 
     Returns:
-        The names of the tables that cannot be read, or break a guarantee that later steps rely on.
+        The names of those that are missing though everything else is made from them, cannot be
+        read, or break a guarantee that later steps rely on.
     """
-    broken = []
-    for name in CHECKED:
-        path: Path = getattr(folder, name)
-        if not path.is_file():
-            console.print(f'  {name:<14}not there', style='dim')
-            continue
-        try:
-            checks = check_table(folder, name)
-        except DataError as error:
-            console.print(f'  {name:<14}{error}', style='red', highlight=False, markup=False)
-            broken.append(name)
-            continue
-        console.print(f'  {name:<14}{_passed(checks)}', highlight=False)
-        show_failed(checks, console)
-        if any(check.blocking and not check.passed for check in checks):
+    known = edition(folder.edition).workbooks
+    names = [name for name in CHECKED if name != 'concordance' or name in known]
+    there = {name for name in names if folder.file(name).is_file()}
+    broken: list[str] = []
+    for name in names:
+        if name not in there:
+            console.print(f'  {name:<16}not there', style='dim')
+            if name == 'descriptions' and there:
+                broken.append(name)
+        elif 'descriptions' in broken:
+            console.print(f'  {name:<16}not checked, for want of good descriptions', style='dim')
+        elif not _validate(folder, name, console):
             broken.append(name)
     return broken
+
+
+def _validate(folder: EditionFolder, name: str, console: Console) -> bool:
+    try:
+        checks = CHECKED[name].run(folder)
+    except DataError as error:
+        console.print(f'  {name:<16}{error}', style='red', highlight=False, markup=False)
+        return False
+    console.print(f'  {name:<16}{_passed(checks)}', highlight=False)
+    show_failed(checks, console)
+    return not _broken(checks)
 
 
 def show_failed(checks: Iterable[Check], console: Console) -> None:
@@ -125,9 +141,11 @@ def _what(done: Done) -> str:
     parts.append(f'{_bytes(done.made.path) / 1e6:.2f} MB')
     if done.checks:
         parts.append(_passed(done.checks))
-    if str(done.made.facts.get('known_release', '')).startswith('NO'):
-        parts.append('[yellow]not the bytes that this release was tested with[/]')
     return ', '.join(parts)
+
+
+def _broken(checks: Iterable[Check]) -> bool:
+    return any(check.blocking and not check.passed for check in checks)
 
 
 def _count(checks: Sequence[Check]) -> str:

@@ -213,15 +213,3 @@ SUMMARY = tuple(
         'radius/parent_nearer_origin',
     }
 )
-
-HARDNESS = {
-    1: 'another sector',
-    2: 'margin over 4',
-    3: 'margin to 4',
-    4: 'margin to 3',
-    5: 'margin to 2',
-    6: 'margin to 1',
-    7: 'margin to 0.5',
-    8: 'cross-reference',
-}
-"""Hardness classes of negatives: how much farther the negative is than the positive, in steps."""

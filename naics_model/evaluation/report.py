@@ -22,7 +22,6 @@ from naics_model.evaluation.document import (
 )
 from naics_model.evaluation.guide import (
     COLLAPSE,
-    HARDNESS,
     RADIUS,
     RETRIEVAL,
     STRUCTURE,
@@ -30,6 +29,7 @@ from naics_model.evaluation.guide import (
     Metric,
 )
 from naics_model.evaluation.runs import Run
+from naics_model.triplets.hardness import HARDNESS
 
 MODELS = (('text', 'Text'), ('refined', 'Refined'))
 BASELINES = (('tfidf', 'TF-IDF'), ('zero_shot', 'Zero-shot'))

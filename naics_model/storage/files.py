@@ -13,7 +13,28 @@ from typing import Any
 
 import polars as pl
 
-from naics_model.errors import DataError
+from naics_model.errors import DataError, StorageError
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Tell in a sentence when the block cannot write.
+
+    Args:
+        path: the file that it writes, for the message.
+
+    Raises:
+        StorageError: the disk is full, the folder may not be written to, or is none.
+    """
+    try:
+        yield
+    # Polars has an error of its own for what the system told it.
+    except (OSError, pl.exceptions.ComputeError) as error:
+        reason = getattr(error, 'strerror', None) or str(error).partition('\n')[0]
+        raise StorageError(
+            f'{path} could not be written ({reason}): free space or permissions there, or choose '
+            'another data folder (NAICS_DATA_DIR).'
+        ) from error
 
 
 @contextmanager
@@ -25,8 +46,16 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
     Args:
         path: the file to be written. Its folder is made where missing.
+
+    Raises:
+        StorageError: it could not be written; `path` is as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield from _replacing(path)
+
+
+def _replacing(path: Path) -> Iterator[Path]:
     # The suffix stays last: writers such as DuckDB and matplotlib choose the format by it.
     temporary = path.with_name(f'.{path.stem}.{secrets.token_hex(4)}.partial{path.suffix}')
     try:

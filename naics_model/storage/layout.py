@@ -28,6 +28,11 @@ class EditionFolder:
     def path(self) -> Path:
         return self.root / self.edition
 
+    def file(self, asset: str) -> Path:
+        """The file of a data asset, by the asset's name."""
+        path: Path = getattr(self, asset)
+        return path
+
     @property
     def source(self) -> Path:
         """The workbooks as they were fetched, each with a `<file>.json` that says where from."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from naics_model.checks import Check, no_rows
+
 
 @dataclass(frozen=True)
 class Column:
@@ -20,11 +22,13 @@ class Column:
         name: its name.
         dtype: its type.
         meaning: what a value says, and what a null means where there can be one, for a person.
+        nullable: whether there can be one.
     """
 
     name: str
     dtype: pl.DataType
     meaning: str
+    nullable: bool = False
 
     @property
     def type_name(self) -> str:
@@ -49,3 +53,25 @@ class Table:
     @property
     def schema(self) -> pl.Schema:
         return pl.Schema({column.name: column.dtype for column in self.columns})
+
+
+def check_nulls(table: Table, frame: pl.DataFrame) -> Check:
+    """Check that there is a value everywhere but in the columns that may be without. Blocking.
+
+    Args:
+        table: says which columns those are.
+        frame: a table with its columns.
+
+    Returns:
+        `no_nulls`; an offending row names the column and the number of the row, from 0.
+    """
+    free = [column.name for column in table.columns if column.nullable]
+    except_in = f' but in {", ".join(free)}' if free else ''
+    nulls = [
+        frame.select(row=pl.col(column.name).is_null().arg_true()).select(
+            pl.lit(column.name).alias('column'), 'row'
+        )
+        for column in table.columns
+        if not column.nullable
+    ]
+    return no_rows('no_nulls', pl.concat(nulls), f'No value is null{except_in}.', 'Values are null')

@@ -2,7 +2,7 @@
 
 Every check takes the table as it is found and holds it against the codes by a way that the table
 was not built in: a distance is asked for pair by pair, a kinship is walked up parent by parent.
-Rows that lead out of the codes are offending rows, never a crash.
+Rows that lead out of the codes, and nulls, are offending rows, never a crash.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from naics_model.checks import Check, no_rows
-from naics_model.taxonomy.distances import half_distances_between
-from naics_model.taxonomy.relations import KINSHIPS, RELATIONS
+from naics_model.storage.tables import check_nulls
+from naics_model.taxonomy import distances, relations
 from naics_model.taxonomy.tree import LEVELS, Taxonomy
 
 # Steps up to the common ancestor, from code_i and from code_j, at each relation id; none for id 0.
-_STEPS = np.array([(0, 0), *KINSHIPS], np.int64)
+_STEPS = np.array([(0, 0), *relations.KINSHIPS], np.int64)
 
 
 def check_distances(frame: pl.DataFrame, taxonomy: Taxonomy) -> list[Check]:
@@ -30,9 +30,10 @@ def check_distances(frame: pl.DataFrame, taxonomy: Taxonomy) -> list[Check]:
     n = len(taxonomy)
     known, strays = _by_indices(frame, n)
     i, j = known['idx_i'].to_numpy(), known['idx_j'].to_numpy()
-    expected = pl.Series(half_distances_between(taxonomy, i, j).astype(np.float32) / 2)
+    expected = pl.Series(distances.half_distances_between(taxonomy, i, j).astype(np.float32) / 2)
     wanted = np.triu(np.ones((n, n), bool), k=1)
     return [
+        check_nulls(distances.TABLE, frame),
         *_check_pairs(known, strays, taxonomy, wanted, 'a pair of codes, idx_i before idx_j'),
         _check_codes(known, taxonomy),
         no_rows(
@@ -41,7 +42,7 @@ def check_distances(frame: pl.DataFrame, taxonomy: Taxonomy) -> list[Check]:
                 pl.col('distance').ne_missing(pl.col('expected'))
             ),
             'Every distance is the one that the ancestors of its two codes give.',
-            'distances are not the one that the ancestors of their two codes give.',
+            'Distances differ from the one that the ancestors of their two codes give',
         ),
     ]
 
@@ -60,22 +61,23 @@ def check_relations(frame: pl.DataFrame, taxonomy: Taxonomy) -> list[Check]:
     wanted = (sectors[:, None] == sectors) & first
     pair = 'a pair of codes of one sector, the shallower first, at one level the earlier'
     name_of_id = pl.col('relation_id').replace_strict(
-        RELATIONS, default='no kinship', return_dtype=pl.String
+        relations.RELATIONS, default='no kinship', return_dtype=pl.String
     )
     return [
+        check_nulls(relations.TABLE, frame),
         *_check_pairs(known, strays, taxonomy, wanted, pair),
         _check_codes(known, taxonomy),
         no_rows(
             'relations_named_by_their_ids',
             frame.filter(pl.col('relation').cast(pl.String).ne_missing(name_of_id)),
             'Every relation has the name of its id.',
-            'relations do not have the name of their id.',
+            'Relations do not have the name of their id',
         ),
         no_rows(
             'relations_of_the_tree',
             known.filter(~_is_kinship(known, taxonomy)),
             'Every relation is the one that the steps up to the common ancestor give.',
-            'relations are not the one that the steps up to the common ancestor give.',
+            'Relations differ from the one that the steps up to the common ancestor give',
         ),
     ]
 
@@ -94,7 +96,7 @@ def _check_pairs(
     wanted: NDArray[np.bool_],
     pair: str,
 ) -> list[Check]:
-    """Check that each pair of the table has one row, and no other pair has one.
+    """Check that each pair of the table has one row, in order, and no other pair has one.
 
     Args:
         known: the rows with the indices of two codes.
@@ -115,19 +117,25 @@ def _check_pairs(
             'pairs_valid',
             pl.concat([strays, known.filter(~wanted.ravel()[place])]),
             f'Every row is {pair}.',
-            f'rows are not {pair}.',
+            f'Rows are not {pair}',
         ),
         no_rows(
             'pairs_unique',
             known.filter(times[place] > 1),
             'Every pair has one row.',
-            'rows share their pair with another row.',
+            'Rows share their pair with another row',
         ),
         no_rows(
             'pairs_complete',
             missing,
             'Every pair has a row.',
-            'pairs have no row.',
+            'Pairs have no row',
+        ),
+        no_rows(
+            'rows_in_order',
+            known.filter(place < np.append(place[:1], place[:-1])),
+            'The rows are in the order of idx_i, then idx_j.',
+            'Rows stand behind one that belongs after them',
         ),
     ]
 
@@ -144,7 +152,7 @@ def _check_codes(known: pl.DataFrame, taxonomy: Taxonomy) -> Check:
             | pl.col('code_j').ne_missing(pl.col('at_idx_j'))
         ),
         'Every code is the one at its index.',
-        'rows name a code that is not the one at its index.',
+        'Rows name a code that is not the one at its index',
     )
 
 
@@ -159,7 +167,9 @@ def _is_kinship(known: pl.DataFrame, taxonomy: Taxonomy) -> NDArray[np.bool_]:
         return index
 
     number = pl.col('relation_id')
-    ids = known.select(pl.when(number.is_in(list(RELATIONS))).then(number).otherwise(0)).to_series()
+    ids = known.select(
+        pl.when(number.is_in(list(relations.RELATIONS))).then(number).otherwise(0)
+    ).to_series()
     steps_i, steps_j = _STEPS[ids.to_numpy()].T
     i, j = known['idx_i'].to_numpy(), known['idx_j'].to_numpy()
     meeting = climb(i, steps_i)

@@ -45,6 +45,11 @@ def parent_of(code: str) -> str | None:
     return sector_of(code) if len(code) == 3 else code[:-1]
 
 
+def shown(code: str | None) -> str:
+    """Return a code as a sentence shows it, one that is not there too."""
+    return repr(code) if code else 'an empty cell'
+
+
 class NoTreeError(DataError):
     """A list of codes is no tree.
 
@@ -84,12 +89,13 @@ class Taxonomy:
         """Build the tree from stored codes (see `normalise_code`), in any order.
 
         Raises:
-            NoTreeError: a code is not 2 to 6 digits, appears twice, or has no parent in the list.
+            NoTreeError: a code is not 2 to 6 digits (as a null is not), appears twice, or has no
+                parent in the list.
         """
-        malformed = [i for i, code in enumerate(codes) if not _CODE.fullmatch(code)]
+        malformed = [i for i, code in enumerate(codes) if not (code and _CODE.fullmatch(code))]
         if malformed:
             raise NoTreeError(
-                f'{codes[malformed[0]]!r} is no code of 2 to 6 digits{_and_more(malformed)}',
+                f'{shown(codes[malformed[0]])} is no code of 2 to 6 digits{_and_more(malformed)}',
                 malformed[:1],
             )
         index = {code: i for i, code in enumerate(codes)}

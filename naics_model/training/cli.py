@@ -50,7 +50,10 @@ def build_parser() -> ArgumentParser:
         'Train the text encoder on one curriculum stage and export it.',
     )
     parser.add_argument(
-        '--curriculum', type=str, required=True, help='A built-in stage by name, or a YAML file.'
+        '--curriculum',
+        type=str,
+        required=True,
+        help='A stage by name (naics curriculum list shows them), or a YAML file.',
     )
     parser.add_class_arguments(DataSettings, 'data')
     parser.add_class_arguments(TripletModule, 'model')

@@ -14,7 +14,18 @@ from numpy.typing import NDArray
 from naics_model.taxonomy.distances import UNRELATED
 from naics_model.triplets.relation_index import RelationIndex
 
-LEVELS = (1, 2, 3, 4, 5, 6, 7, 8)
+HARDNESS = {
+    1: 'another sector',
+    2: 'margin over 4',
+    3: 'margin up to 4',
+    4: 'margin up to 3',
+    5: 'margin up to 2',
+    6: 'margin up to 1',
+    7: 'margin up to 0.5',
+    8: 'cross-reference',
+}
+"""Each level in a word or two; the margin is how much farther the negative is."""
+LEVELS = tuple(HARDNESS)
 EXCLUDED = np.uint8(8)
 """The hardness of a negative that a cross-reference names."""
 

@@ -134,18 +134,22 @@ def index_relations(
     )
 
 
-def build_relation_index(descriptions: Path, distances: Path, out: Path) -> RelationIndex:
+def build_relation_index(
+    descriptions: Path, distances: Path, out: Path, *, memory_limit: str = '1GB'
+) -> RelationIndex:
     """Write the relation index of an edition from the same SQL tables as the triplets.
 
     Args:
         descriptions: Parquet with index, code, title, level, excluded_codes.
         distances: Parquet with idx_i, idx_j, distance; each unordered pair once.
         out: the file to write.
+        memory_limit: DuckDB's memory limit; 2022 needs about half a gigabyte.
 
     Raises:
         DataError: the input is missing or contradicts itself.
+        ConfigurationError: the memory limit is too low.
     """
-    with database() as connection:
+    with database(memory_limit=memory_limit) as connection:
         n = load_relations(connection, descriptions, distances)
         codes = connection.execute('select code, level from codes order by idx').fetchall()
         pairs = connection.execute('from pairs').fetchnumpy()

@@ -8,6 +8,7 @@ import pytest
 from naics_assets.definitions import defs
 from naics_assets.lib.asset import EDITIONS
 from naics_model.corpus.editions import load_editions
+from naics_model.dataset.checks import CHECKED
 
 GRAPH = {
     'source': {
@@ -87,14 +88,9 @@ def test_what_everything_follows_from_is_checked_first(graph: dg.Definitions) ->
         assert spec.description, key
         if spec.blocking:
             blocking.setdefault(key.asset_key.to_user_string(), set()).add(key.name)
-    assert blocking['descriptions'] == {
-        'counts_per_level',
-        'codes_unique',
-        'parents_present',
-        'no_empty_text',
-        'no_markup',
-        'no_stubs',
-        'excluded_codes_valid',
-        'no_stray_t',
+    assert blocking == {
+        asset: {check.name for check in checked.known() if check.blocking}
+        for asset, checked in CHECKED.items()
     }
-    assert {'activities', 'concordance', 'distances', 'relations'} < blocking.keys()
+    assert {'counts_per_level', 'codes_unique', 'no_empty_text'} <= blocking['descriptions']
+    assert blocking['relation_index'] == {'sampled_items_are_rows'}

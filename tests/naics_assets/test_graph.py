@@ -126,7 +126,10 @@ def test_a_broken_table_fails_with_its_rows_and_the_last_good_one_stays(
         result = run()
     assert not result.success
     failure = result.failure_data_for_node('descriptions').user_failure_data
-    assert 'descriptions.parquet was not written: 1 texts hold HTML' in failure.description
+    assert (
+        'descriptions.parquet was not written: Texts hold HTML tags or entities: 1'
+        in failure.description
+    )
     assert path.name in failure.description
     assert '1111' in failure.metadata['no_markup'].value
     assert folder.descriptions.read_bytes() == good

@@ -2,11 +2,11 @@
 
 import dagster as dg
 
-from naics_assets.lib.checks import table_checks
+from naics_assets.lib.checks import file_checks
 
 
 @dg.definitions
 def corpus_checks() -> dg.Definitions:
     return dg.Definitions(
-        asset_checks=[table_checks(name) for name in ('descriptions', 'activities', 'concordance')]
+        asset_checks=[file_checks(name) for name in ('descriptions', 'activities', 'concordance')]
     )

@@ -2,9 +2,9 @@
 
 import dagster as dg
 
-from naics_assets.lib.checks import table_checks
+from naics_assets.lib.checks import file_checks
 
 
 @dg.definitions
 def taxonomy_checks() -> dg.Definitions:
-    return dg.Definitions(asset_checks=[table_checks(name) for name in ('distances', 'relations')])
+    return dg.Definitions(asset_checks=[file_checks(name) for name in ('distances', 'relations')])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
@@ -9,10 +10,12 @@ import pytest
 
 from naics_model.checks import Check
 from naics_model.corpus.activities import TABLE, build_activities, check_activities
+from naics_model.corpus.descriptions import TABLE as DESCRIPTIONS
 from naics_model.corpus.editions import edition
 
 Frames = tuple[pl.DataFrame, pl.DataFrame]
 VERBATIM = ('description', 'examples')
+TEXTS = {'examples': pl.String, 'excluded': pl.String}
 
 
 def failed(checks: list[Check]) -> dict[str, Check]:
@@ -69,7 +72,9 @@ def test_an_entry_quoted_in_any_channel_is_never_held_out(small: Any, quoted: st
     # And a table that was split before the texts changed is stopped.
     check = failed(check_activities(frame, quoting))['held_out_unseen']
     assert check.blocking
-    assert check.sentence.startswith(f'{len(held_out)} held-out entries')
+    assert check.sentence == (
+        f'Held-out entries stand in a text that the model reads: {len(held_out)}.'
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,6 +83,7 @@ def test_an_entry_quoted_in_any_channel_is_never_held_out(small: Any, quoted: st
         ('codes_known', ('New thing', '999999', 'train', False), True),
         ('codes_known', ('New thing', '33611', 'train', False), True),
         ('no_empty_text', (' ', '336110', 'train', False), True),
+        ('split_known', ('New thing', '336110', 'other side', False), True),
         ('one_side_per_text', ('SEDANS  assembling', '336110', 'other side', False), True),
     ],
 )
@@ -96,6 +102,66 @@ def test_a_code_without_entries_is_mentioned_but_does_not_block(small: Any) -> N
     found = failed(check_activities(small.build_activities(), small.build()))
     assert not found['codes_with_entries'].blocking
     assert found['codes_with_entries'].offending[0]['code'] == '111110'
+
+
+@pytest.mark.parametrize(('with_entries', 'passes'), [(0, False), (8, False), (9, True)])
+def test_an_index_that_lacks_most_codes_is_stopped(with_entries: int, passes: bool) -> None:
+    # As of a workbook that was cut down to its header: nothing in it contradicts anything.
+    codes = [f'11111{digit}' for digit in range(10)]
+    texts = {'title': 'T', 'description': 'D', 'examples': None, 'excluded': None}
+    descriptions = pl.DataFrame({'level': 6, 'code': codes, **texts}, schema_overrides=TEXTS)
+    rows = [(f'Growing {code}', code, 'train', False) for code in codes[:with_entries]]
+    frame = pl.DataFrame(rows, schema=TABLE.schema, orient='row')
+    found = failed(check_activities(frame, descriptions))
+    assert ('most_codes_have_entries' in found) is not passes
+    if not passes:
+        check = found['most_codes_have_entries']
+        assert check.blocking
+        assert check.sentence == (
+            f'{with_entries} of 10 six-digit codes have an entry in the index (at least 90 % must).'
+        )
+
+
+@pytest.mark.parametrize('column', TABLE.schema)
+@pytest.mark.parametrize('rows', [[0], [2], [0, 1, 2]])
+def test_a_null_is_found_and_never_a_crash(small: Any, column: str, rows: list[int]) -> None:
+    frame, descriptions = small.build_activities(), small.build()
+    here = pl.int_range(pl.len()).is_in(rows)
+    nulls = pl.when(here).then(None).otherwise(column).alias(column)
+    checks = check_activities(frame.with_columns(nulls), descriptions)
+    check = failed(checks)['no_nulls']
+    assert check.blocking
+    assert check.offending == tuple({'column': column, 'row': row} for row in rows)
+    names = [check.name for check in check_activities(frame, descriptions)]
+    assert [check.name for check in checks] == names
+
+
+def test_texts_that_are_not_there_are_not_equal_texts(small: Any) -> None:
+    rows = [(None, '336110', split, False) for split in ('train', 'heldout')]
+    nulls = pl.DataFrame(rows, schema=TABLE.schema, orient='row')
+    broken = pl.concat([small.build_activities(), nulls])
+    assert list(failed(check_activities(broken, small.build()))) == ['no_nulls']
+
+
+@pytest.mark.parametrize('column', DESCRIPTIONS.schema)
+@pytest.mark.parametrize('rows', [[4], range(12)])
+def test_a_null_in_the_descriptions_is_no_crash(
+    small: Any, column: str, rows: Sequence[int]
+) -> None:
+    frame, descriptions = small.build_activities(), small.build()
+    here = pl.int_range(pl.len()).is_in(list(rows))
+    nulls = pl.when(here).then(None).otherwise(column).alias(column)
+    found = failed(check_activities(frame, descriptions.with_columns(nulls)))
+    assert ('codes_known' in found) is (column in ('level', 'code'))
+
+
+def test_checks_have_their_names_before_there_is_a_row(small: Any) -> None:
+    no_rows = pl.DataFrame(schema=TABLE.schema)
+    checks = check_activities(no_rows, pl.DataFrame(schema=DESCRIPTIONS.schema))
+    built = check_activities(small.build_activities(), small.build())
+    assert [(check.name, check.blocking, check.guarantee) for check in checks] == [
+        (check.name, check.blocking, check.guarantee) for check in built
+    ]
 
 
 def test_2022_in_numbers(real_2022: Frames) -> None:

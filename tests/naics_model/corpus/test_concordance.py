@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from naics_model.checks import Check
 from naics_model.corpus.concordance import (
     TABLE,
     build_concordance,
-    changes,
     check_concordance,
+    count_changes,
 )
 from naics_model.corpus.descriptions import TABLE as DESCRIPTIONS
 from naics_model.corpus.descriptions import build_descriptions
+from naics_model.corpus.download import fetch_workbook
 from naics_model.corpus.editions import PACKAGED_WORKBOOKS, edition
 from naics_model.errors import DataError
 
@@ -90,11 +92,11 @@ def test_small_workbook_worked_by_hand(tmp_path: Path, save_workbook: Any) -> No
 @pytest.mark.parametrize(
     ('row', 'codes'),
     [
-        ((111120, 'Bean Farming', None, 'Dry Bean Farming'), "'111120' and ''"),
-        ((None, 'Bean Farming', 111120, 'Dry Bean Farming'), "'' and '111120'"),
-        ((None, 'Bean Farming', None, 'Dry Bean Farming'), "'' and ''"),
-        ((111120, None, None, None), "'111120' and ''"),
-        (('11112O', None, None, None), "'11112O' and ''"),
+        ((111120, 'Bean Farming', None, 'Dry Bean Farming'), "'111120' and an empty cell"),
+        ((None, 'Bean Farming', 111120, 'Dry Bean Farming'), "an empty cell and '111120'"),
+        ((None, 'Bean Farming', None, 'Dry Bean Farming'), 'an empty cell and an empty cell'),
+        ((111120, None, None, None), "'111120' and an empty cell"),
+        (('11112O', None, None, None), "'11112O' and an empty cell"),
         ((11112, 'Bean Farming', 111120, 'Dry Bean Farming'), "'11112' and '111120'"),
         ((111120, 'Bean Farming', 1111200, 'Dry Bean Farming'), "'111120' and '1111200'"),
         (('11112O', 'Bean Farming', 111120, 'Dry Bean Farming'), "'11112O' and '111120'"),
@@ -109,13 +111,27 @@ def test_a_row_that_is_neither_pair_nor_footnote_is_refused_with_its_place(
     with pytest.raises(DataError) as caught:
         build_concordance(edition('2022'), path)
     assert str(caught.value) == (
-        f'{path} has {codes} as the codes of row 6, where two codes of six digits must stand: '
-        'correct that row, or empty it if it is no pair.'
+        f'{path} has {codes} as the codes of row 6, where two codes of six digits must stand, or '
+        'nothing; correct it there, or put a corrected copy into NAICS_SOURCE_DIR, and fetch it '
+        'again.'
     )
 
 
+def test_a_bad_row_is_placed_where_the_workbook_was_fetched_from(
+    tmp_path: Path, save_workbook: Any
+) -> None:
+    origin = tmp_path / '2022' / BOOK.file
+    origin.parent.mkdir()
+    save_workbook(origin, BOOK.sheet, [*ABOVE, (111120, None, None, None)])
+    fetch_workbook(edition('2022'), 'concordance', tmp_path / 'out', source_dir=tmp_path)
+    path = tmp_path / 'out' / BOOK.file
+    with pytest.raises(DataError) as caught:
+        build_concordance(edition('2022'), path)
+    assert str(caught.value).startswith(f"{path} (fetched from {origin}) has '111120' and an empty")
+
+
 def test_each_code_of_the_edition_before_has_one_fate() -> None:
-    assert changes(table(PAIRS)) == {
+    assert count_changes(table(PAIRS)) == {
         'kept': 1,
         'retitled': 1,
         'renumbered': 1,
@@ -126,9 +142,9 @@ def test_each_code_of_the_edition_before_has_one_fate() -> None:
 
 def test_a_piece_that_joins_makes_its_host_a_merger_and_not_kept() -> None:
     pairs = [('722310', 'Caterers', '722310', 'Caterers'), *PAIRS[-2:]]
-    assert changes(table(pairs))['kept'] == 1
+    assert count_changes(table(pairs))['kept'] == 1
     pairs.append(('112990', 'Other Animals - Caterers', '722310', 'Caterers'))
-    assert changes(table(pairs)) == {
+    assert count_changes(table(pairs)) == {
         'kept': 0,
         'retitled': 0,
         'renumbered': 0,
@@ -142,24 +158,52 @@ def test_a_sound_table_passes_every_check() -> None:
 
 
 @pytest.mark.parametrize(
-    ('name', 'blocking', 'extra', 'begin'),
+    ('name', 'blocking', 'extra', 'rows'),
     [
-        ('codes_known', True, ('112111', 'Cattle Ranching', '999999', 'X'), '1 pairs'),
-        ('codes_known', True, ('112111', 'Cattle Ranching', '11299', 'Cat Farming'), '1 pairs'),
-        ('pairs_unique', True, ('111110', 'Again', '111110', 'Soybean Farming'), '2 rows'),
-        ('no_empty_text', True, ('111140', ' ', '111110', 'Soybean Farming'), '1 pairs'),
-        ('no_empty_text', True, (None, 'Oats', '111110', 'Soybean Farming'), '1 pairs'),
-        ('titles_agree', False, ('111140', 'Oats', '111110', 'Soy Farming'), '1 titles'),
+        ('codes_known', True, ('112111', 'Cattle Ranching', '999999', 'X'), 1),
+        ('codes_of_six_digits', True, ('11114', 'Oats', '111110', 'Soybean Farming'), 1),
+        ('codes_of_six_digits', True, ('11114O', 'Oats', '111110', 'Soybean Farming'), 1),
+        ('pairs_unique', True, ('111110', 'Again', '111110', 'Soybean Farming'), 2),
+        ('no_empty_text', True, ('111140', ' ', '111110', 'Soybean Farming'), 1),
+        ('titles_agree', False, ('111140', 'Oats', '111110', 'Soy Farming'), 1),
     ],
 )
 def test_a_bad_pair_fails_its_check_and_no_other(
-    name: str, blocking: bool, extra: tuple[Any, ...], begin: str
+    name: str, blocking: bool, extra: tuple[Any, ...], rows: int
 ) -> None:
     found = failed(check_concordance(table([*PAIRS, extra]), leaves_of(PAIRS)))
     assert list(found) == [name]
     assert found[name].blocking is blocking
-    assert found[name].sentence.startswith(begin)
-    assert found[name].offending
+    assert found[name].sentence.endswith(f': {rows}.')
+    assert len(found[name].offending) == rows
+
+
+def test_a_group_is_no_code_to_lead_to() -> None:
+    extra = ('112111', 'Cattle Ranching', '11299', 'Cat Farming')
+    found = failed(check_concordance(table([*PAIRS, extra]), leaves_of(PAIRS)))
+    assert list(found) == ['codes_of_six_digits', 'codes_known']
+    for check in found.values():
+        assert [row['to_code'] for row in check.offending] == ['11299']
+
+
+@pytest.mark.parametrize('column', TABLE.schema)
+@pytest.mark.parametrize('rows', [[0], [3, 7], range(8)])
+def test_a_null_is_found_and_never_a_crash(column: str, rows: Sequence[int]) -> None:
+    here = pl.int_range(pl.len()).is_in(list(rows))
+    nulls = pl.when(here).then(None).otherwise(column).alias(column)
+    checks = check_concordance(table(PAIRS).with_columns(nulls), leaves_of(PAIRS))
+    check = failed(checks)['no_nulls']
+    assert check.blocking
+    assert check.offending == tuple({'column': column, 'row': row} for row in rows)[:5]
+
+
+@pytest.mark.parametrize('column', ['level', 'code', 'title'])
+@pytest.mark.parametrize('rows', [[0], range(7)])
+def test_a_null_in_the_descriptions_is_no_crash(column: str, rows: Sequence[int]) -> None:
+    here = pl.int_range(pl.len()).is_in(list(rows))
+    nulls = pl.when(here).then(None).otherwise(column).alias(column)
+    found = failed(check_concordance(table(PAIRS), leaves_of(PAIRS).with_columns(nulls)))
+    assert ('codes_known' in found) is (column != 'title')
 
 
 def test_a_code_that_no_pair_leads_to_is_named() -> None:
@@ -172,6 +216,8 @@ def test_checks_have_their_names_before_there_is_a_row() -> None:
     no_pairs = pl.DataFrame(schema=TABLE.schema)
     checks = check_concordance(no_pairs, pl.DataFrame(schema=DESCRIPTIONS.schema))
     assert [(check.name, check.blocking) for check in checks] == [
+        ('no_nulls', True),
+        ('codes_of_six_digits', True),
         ('codes_known', True),
         ('codes_reached', True),
         ('pairs_unique', True),
@@ -179,7 +225,7 @@ def test_checks_have_their_names_before_there_is_a_row() -> None:
         ('titles_agree', False),
     ]
     assert failed(checks) == {}
-    assert set(changes(no_pairs).values()) == {0}
+    assert set(count_changes(no_pairs).values()) == {0}
 
 
 def csv_of(source_dir: Path) -> Path:
@@ -224,7 +270,7 @@ def test_real_pairs_lead_from_all_of_2017_to_all_of_2022(
 
 
 def test_real_changes_from_2017_to_2022(real: pl.DataFrame) -> None:
-    found = changes(real)
+    found = count_changes(real)
     assert found == {'kept': 901, 'retitled': 15, 'renumbered': 12, 'merged': 120, 'split': 9}
     assert sum(found.values()) == 1_057
     # Mail-order houses and direct sellers went to most kinds of retailers, so that these count as
@@ -268,7 +314,7 @@ def test_sample_concordance_passes_every_check(sample: pl.DataFrame) -> None:
     )
     descriptions = build_descriptions(wanted, *paths)
     assert failed(check_concordance(sample, descriptions)) == {}
-    assert changes(sample) == {
+    assert count_changes(sample) == {
         'kept': 88,
         'retitled': 5,
         'renumbered': 1,

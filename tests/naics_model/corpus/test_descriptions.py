@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from naics_model.corpus.descriptions import (
     check_descriptions,
     taxonomy_of,
 )
+from naics_model.corpus.download import fetch_workbook
 from naics_model.corpus.editions import PACKAGED_WORKBOOKS, edition
 from naics_model.errors import DataError, WorkbookError
-from naics_model.taxonomy.tree import normalise_code
+from naics_model.taxonomy.tree import NoTreeError, normalise_code
 
 Frames = tuple[pl.DataFrame, pl.DataFrame]
 
@@ -94,7 +96,7 @@ def test_sentences_without_a_valid_target_leave_no_empty_list(small: Any) -> Non
     assert row(frame, '111110')['excluded_codes'] is None
 
 
-CORRECT = 'correct the workbook, or fetch it again.'
+CORRECT = 'correct it there, or put a corrected copy into NAICS_SOURCE_DIR, and fetch it again.'
 ONE_EDITION = 'fetch all workbooks of one edition.'
 
 
@@ -124,7 +126,7 @@ ONE_EDITION = 'fetch all workbooks of one edition.'
         (
             'codes',
             (13, None, 'All', None),
-            f", row 15: '' is no code of 2 to 6 digits; {CORRECT}",
+            f', row 15: an empty cell is no code of 2 to 6 digits; {CORRECT}',
         ),
         (
             'descriptions',
@@ -144,7 +146,12 @@ ONE_EDITION = 'fetch all workbooks of one edition.'
         (
             'cross_references',
             (None, 'Not here.'),
-            f", row 7: '' is no code of the codes workbook; {ONE_EDITION}",
+            f', row 7: an empty cell is no code of the codes workbook; {CORRECT}',
+        ),
+        (
+            'descriptions',
+            (None, 'Research', 'New.'),
+            f', row 14: an empty cell is no code of the codes workbook; {CORRECT}',
         ),
     ],
 )
@@ -159,6 +166,39 @@ def refusal(small: Any) -> str:
     with pytest.raises(DataError) as refused:
         small.build()
     return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ('workbook', 'extra', 'row'),
+    [
+        ('codes', (13, 336110, 'Car Manufacturing', None), ', rows 13, 15: code 336110'),
+        ('descriptions', (111, 'Crop Production', 'Again.'), ', rows 3, 14: all describe'),
+        ('descriptions', None, ' has no row for 33612, which'),
+        ('cross_references', (5417, 'Not here.'), ", row 7: '5417' is no code"),
+    ],
+)
+def test_a_mistake_is_placed_where_the_workbook_was_fetched_from(
+    small: Any, tmp_path: Path, workbook: str, extra: tuple[object, ...] | None, row: str
+) -> None:
+    # The next run fetches over what is corrected in the source folder.
+    rows = getattr(small, workbook)
+    if extra:
+        rows.append(extra)
+    else:
+        rows.pop()
+    small.write()
+    out = tmp_path / 'out'
+    books = ('codes', 'descriptions', 'cross_references')
+    origins = {name: tmp_path / '2022' / small.path(name).name for name in books}
+    for name, origin in origins.items():
+        origin.parent.mkdir(exist_ok=True)
+        small.path(name).rename(origin)
+        fetch_workbook(small.edition, name, out, source_dir=tmp_path)
+    fetched = [out / origin.name for origin in origins.values()]
+    with pytest.raises(DataError) as refused:
+        build_descriptions(small.edition, *fetched)
+    file, origin = out / origins[workbook].name, origins[workbook]
+    assert str(refused.value).startswith(f'{file} (fetched from {origin}){row}')
 
 
 def test_the_row_is_that_of_the_sheet_where_rows_are_empty(small: Any) -> None:
@@ -219,10 +259,19 @@ def with_cell(frame: pl.DataFrame, code: str, column: str, value: Any) -> pl.Dat
 @pytest.mark.parametrize(
     ('name', 'code', 'column', 'value'),
     [
+        ('no_nulls', '33612', 'printed_code', None),
+        ('indices_in_order', '33612', 'index', 12),
+        ('indices_in_order', '11', 'index', 1),
         ('codes_unique', '33612', 'code', '33611'),
         ('parents_present', '33612', 'parent', '3369'),
         ('parents_present', '33612', 'parent', '336'),
         ('parents_present', '33612', 'parent', None),
+        ('codes_tell_the_tree', '33612', 'level', 4),
+        ('codes_tell_the_tree', '33612', 'parent', '336'),
+        # A code of the right level, and there; but another one.
+        ('codes_tell_the_tree', '311', 'parent', '11'),
+        ('codes_tell_the_tree', '31', 'parent', '11'),
+        ('codes_tell_the_tree', '31', 'code', '3x'),
         ('no_empty_text', '33612', 'title', None),
         ('no_empty_text', '33612', 'title', ' '),
         ('no_empty_text', '336110', 'examples', ''),
@@ -236,6 +285,7 @@ def with_cell(frame: pl.DataFrame, code: str, column: str, value: Any) -> pl.Dat
         ('no_stray_t', '33612', 'title', 'Truck ManufacturingT'),
         ('excluded_codes_valid', '336110', 'excluded_codes', ['111110', '999999']),
         ('excluded_codes_valid', '336110', 'excluded_codes', ['336110']),
+        ('excluded_codes_valid', '336110', 'excluded_codes', ['111110', None]),
     ],
 )
 def test_each_broken_guarantee_blocks_and_shows_the_code(
@@ -244,8 +294,60 @@ def test_each_broken_guarantee_blocks_and_shows_the_code(
     broken = with_cell(small.build(), code, column, value)
     found = failed(check_descriptions(broken, small.edition))
     assert found[name].blocking
-    shown = code if column != 'code' else value
-    assert shown in {offending['code'] for offending in found[name].offending}
+    if name == 'no_nulls':
+        assert found[name].offending == ({'column': column, 'row': 11},)
+    else:
+        shown = code if column != 'code' else value
+        assert shown in {offending['code'] for offending in found[name].offending}
+
+
+def test_a_table_in_another_order_is_found(small: Any) -> None:
+    assert set(failed(check_descriptions(small.build().reverse(), small.edition))) == {
+        'indices_in_order'
+    }
+
+
+@pytest.mark.parametrize('column', TABLE.schema)
+@pytest.mark.parametrize('rows', [[0], [10], range(12)])
+def test_a_null_is_found_or_allowed_and_never_a_crash(
+    small: Any, column: str, rows: Sequence[int]
+) -> None:
+    frame = small.build()
+    here = pl.int_range(pl.len()).is_in(list(rows))
+    nulls = pl.when(here).then(None).otherwise(column).alias(column)
+    checks = check_descriptions(frame.with_columns(nulls), small.edition)
+    assert [check.name for check in checks] == [
+        check.name for check in check_descriptions(frame, small.edition)
+    ]
+    allowed = {'examples', 'excluded', 'excluded_codes', 'parent'}
+    assert ('no_nulls' in failed(checks)) is (column not in allowed)
+
+
+@pytest.mark.parametrize(('exclusions', 'passes'), [(0, False), (1, False), (2, True)])
+def test_a_table_with_hardly_an_exclusion_is_stopped(
+    small: Any, exclusions: int, passes: bool
+) -> None:
+    # As of a workbook that was cut down to its header: nothing in it contradicts anything.
+    del small.cross_references[1 + exclusions :]
+    found = failed(check_descriptions(small.build(), small.edition))
+    assert set(found) == (set() if passes else {'codes_with_exclusions'})
+    if not passes:
+        check = found['codes_with_exclusions']
+        assert check.blocking
+        assert check.sentence == (f'{exclusions} of 12 codes have exclusions (at least 10 % must).')
+
+
+def test_checks_have_their_names_before_there_is_a_row(small: Any) -> None:
+    checks = check_descriptions(pl.DataFrame(schema=TABLE.schema), small.edition)
+    built = check_descriptions(small.build(), small.edition)
+    assert [(check.name, check.blocking, check.guarantee) for check in checks] == [
+        (check.name, True, check.guarantee) for check in built
+    ]
+
+
+def test_codes_that_are_no_tree_are_refused_in_words(small: Any) -> None:
+    with pytest.raises(NoTreeError, match='an empty cell is no code of 2 to 6 digits'):
+        taxonomy_of(with_cell(small.build(), '33612', 'code', None))
 
 
 def test_wrong_counts_block_with_expected_and_found(small: Any) -> None:
@@ -253,13 +355,17 @@ def test_wrong_counts_block_with_expected_and_found(small: Any) -> None:
     check = failed(check_descriptions(frame, small.edition))['counts_per_level']
     assert check.blocking
     assert check.offending == ({'level': 6, 'expected': 2, 'found': 0},)
+    assert check.sentence == (
+        'The number of codes differs from edition 2022 on some levels; if the Bureau changed it, '
+        'change `counts` in naics_model/corpus/editions.toml.'
+    )
 
 
 def test_at_most_five_offending_rows_are_shown(small: Any) -> None:
     frame = small.build().with_columns(title=pl.lit(''))
     check = failed(check_descriptions(frame, small.edition))['no_empty_text']
     assert len(check.offending) == 5
-    assert check.sentence.startswith('12 titles')
+    assert check.sentence == 'Titles, descriptions, examples or exclusions are empty: 12.'
 
 
 def test_the_bundled_edition_passes_every_check() -> None:

@@ -16,8 +16,9 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from naics_model.corpus import download, transfer
-from naics_model.corpus.download import Provenance, fetch_workbook, read_provenance, source_path
+from naics_model.corpus.download import fetch_workbook, source_path
 from naics_model.corpus.editions import PACKAGED_WORKBOOKS, Edition, edition
+from naics_model.corpus.provenance import Provenance, read_provenance
 from naics_model.corpus.workbooks import read_table
 from naics_model.errors import ConfigurationError, SourceError
 from naics_model.storage.files import sha256_of
@@ -94,10 +95,10 @@ def test_a_download_writes_the_bytes_and_where_they_came_from(
         fetched_at=provenance.fetched_at,
         known=None,
     )
-    assert read_provenance(path) == provenance
+    assert read_provenance(path, server_edition.workbook('index')) == provenance
     stored = json.loads((tmp_path / 'source' / f'{FILE}.json').read_text())
     assert stored['sha256'] == provenance.sha256
-    assert 'path' not in stored
+    assert stored.keys() == vars(provenance).keys() - {'path', 'known'}
     assert lines == [f'Fetching {provenance.origin}']
 
 
@@ -140,6 +141,50 @@ def test_an_unchanged_workbook_is_asked_for_by_its_validator_and_kept(
     assert (tmp_path / FILE).read_bytes() == GOOD
 
 
+@pytest.mark.parametrize('tested', ['these', 'other', None])
+def test_whether_an_unchanged_workbook_is_known_is_asked_of_this_release(
+    httpserver: HTTPServer, tmp_path: Path, tested: str | None
+) -> None:
+    url = httpserver.url_for('/index.xlsx')
+    httpserver.expect_oneshot_request('/index.xlsx').respond_with_data(
+        GOOD, headers={'ETag': '"one"'}
+    )
+    # As fetched by the release before, which was tested with other bytes, or the same.
+    before = fetch_workbook(pointing_to(url, None if tested else '0' * 64), 'index', tmp_path)
+    digest = {'these': before.sha256, 'other': '1' * 64, None: None}[tested]
+    httpserver.expect_oneshot_request('/index.xlsx').respond_with_data(status=304)
+    again = fetch_workbook(pointing_to(url, digest), 'index', tmp_path)
+    assert again.fetched_at == before.fetched_at
+    assert again.known is {'these': True, 'other': False, None: None}[tested]
+
+
+def test_a_version_that_no_header_can_name_does_not_stop_the_next_run(
+    httpserver: HTTPServer, server_edition: Edition, tmp_path: Path
+) -> None:
+    def answer(request: Request) -> Response:
+        assert 'If-None-Match' not in request.headers
+        return Response(GOOD, headers={'ETag': '"één"'})
+
+    httpserver.expect_request('/index.xlsx').respond_with_handler(answer)
+    assert fetch_workbook(server_edition, 'index', tmp_path).etag is None
+    # Nor one that an earlier release wrote down.
+    note = tmp_path / f'{FILE}.json'
+    note.write_text(note.read_text().replace('"etag": null', '"etag": "één"'), encoding='utf-8')
+    assert read_provenance(tmp_path / FILE, INDEX).etag == 'één'
+    fetch_workbook(server_edition, 'index', tmp_path)
+    httpserver.check_assertions()
+
+
+def test_a_note_that_is_not_ours_is_replaced(
+    httpserver: HTTPServer, server_edition: Edition, tmp_path: Path
+) -> None:
+    httpserver.expect_request('/index.xlsx').respond_with_data(GOOD)
+    (tmp_path / FILE).write_bytes(GOOD)
+    (tmp_path / f'{FILE}.json').write_text('{}')
+    fetched = fetch_workbook(server_edition, 'index', tmp_path)
+    assert read_provenance(fetched.path, server_edition.workbook('index')) == fetched
+
+
 def test_a_changed_workbook_replaces_the_old_one(
     httpserver: HTTPServer, server_edition: Edition, tmp_path: Path
 ) -> None:
@@ -164,7 +209,7 @@ def test_a_file_that_was_changed_by_hand_is_fetched_whole_again(
     httpserver.expect_request('/index.xlsx').respond_with_handler(answer)
     fetch_workbook(server_edition, 'index', tmp_path)
     (tmp_path / FILE).write_bytes(b'edited')
-    assert read_provenance(tmp_path / FILE) is None
+    assert read_provenance(tmp_path / FILE, server_edition.workbook('index')) is None
     fetch_workbook(server_edition, 'index', tmp_path)
     httpserver.check_assertions()
     assert (tmp_path / FILE).read_bytes() == GOOD
@@ -183,17 +228,34 @@ def test_a_passing_failure_is_tried_again(
     assert (tmp_path / FILE).read_bytes() == GOOD
 
 
-@pytest.mark.parametrize(('status', 'requests'), [(404, 1), (403, 1), (503, download.ATTEMPTS)])
+LATER = 'try again later'
+OUT_OF_DATE = 'its address in naics_model/corpus/editions.toml is out of date; correct it there'
+
+
+@pytest.mark.parametrize(
+    ('status', 'requests', 'remedy'),
+    [
+        (404, 1, OUT_OF_DATE),
+        (410, 1, OUT_OF_DATE),
+        (403, 1, LATER),
+        (503, download.ATTEMPTS, LATER),
+    ],
+)
 def test_a_lasting_failure_names_url_status_and_way_out(
-    httpserver: HTTPServer, server_edition: Edition, tmp_path: Path, status: int, requests: int
+    httpserver: HTTPServer,
+    server_edition: Edition,
+    tmp_path: Path,
+    status: int,
+    requests: int,
+    remedy: str,
 ) -> None:
     httpserver.expect_request('/index.xlsx').respond_with_data(status=status)
-    expected = (
-        rf'^Could not fetch http://.*/index\.xlsx \(HTTP {status}\): try again later, or set '
-        rf'NAICS_SOURCE_DIR to a folder laid out as <edition>/<file> \(here 2022/{FILE}\)\.$'
-    )
-    with pytest.raises(SourceError, match=expected):
+    with pytest.raises(SourceError) as caught:
         fetch_workbook(server_edition, 'index', tmp_path)
+    assert str(caught.value) == (
+        f'Could not fetch {server_edition.workbook("index").url} (HTTP {status}): {remedy}, or set '
+        f'NAICS_SOURCE_DIR to a folder laid out as <edition>/<file> (here 2022/{FILE}).'
+    )
     assert len(httpserver.log) == requests
     assert list(tmp_path.iterdir()) == []
 
@@ -213,7 +275,9 @@ def test_no_network_says_so_and_keeps_the_old_file(tmp_path: Path) -> None:
     [
         (
             b'<!DOCTYPE html><html>Access denied</html>',
-            r' is not an \.xlsx workbook: it looks like an HTML page, perhaps an error page',
+            r' is not an \.xlsx workbook: it looks like an HTML page, perhaps an error page '
+            r'of the server or of a proxy; get the published workbook with a browser and put it '
+            r'into NAICS_SOURCE_DIR',
         ),
         (
             b'\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1' + bytes(600),
@@ -262,7 +326,7 @@ def test_what_is_not_the_workbook_never_replaces_a_good_file(
         )
     assert '\n' not in str(caught.value)
     assert before.path.read_bytes() == GOOD
-    assert read_provenance(before.path) == before
+    assert read_provenance(before.path, server_edition.workbook('index')) == before
     assert len(list((tmp_path / 'out').iterdir())) == 2
 
 
@@ -315,7 +379,7 @@ def test_a_download_that_was_given_up_is_gone_on_with_later_and_checked_as_a_who
     with pytest.raises(SourceError, match=r'^Could not fetch .* \(peer closed connection'):
         fetch_workbook(server_edition, 'index', tmp_path)
     assert (tmp_path / f'.{FILE}.part').is_file()
-    assert read_provenance(before.path) == before
+    assert read_provenance(before.path, server_edition.workbook('index')) == before
 
     # A server that changed the file under the same ETag gives an end that does not fit.
     expect_request(httpserver, NEWER if end_fits else bytes(len(NEWER)), '"two"')
@@ -381,15 +445,15 @@ def test_a_source_folder_without_the_file_says_where_to_put_it(tmp_path: Path) -
         fetch_workbook(edition('2022'), 'index', tmp_path / 'out', source_dir=tmp_path)
     assert str(caught.value) == (
         f'There is no {tmp_path}/2022/{FILE}: put the index workbook of edition 2022 there, or '
-        'unset NAICS_SOURCE_DIR to fetch it from the network.'
+        'unset NAICS_SOURCE_DIR and leave out --source-dir to fetch it from the network.'
     )
     with pytest.raises(SourceError) as caught:
         fetch_workbook(edition('2022'), 'concordance', tmp_path / 'out', source_dir=tmp_path)
     assert str(caught.value) == (
         f'There is no {tmp_path}/2022/{CONCORDANCE}.xlsx or '
         f'{tmp_path}/concordances/{CONCORDANCE}.xlsx or {tmp_path}/concordances/{CONCORDANCE}.csv: '
-        'put the concordance workbook of edition 2022 there, or unset NAICS_SOURCE_DIR to fetch it '
-        'from the network.'
+        'put the concordance workbook of edition 2022 there, or unset NAICS_SOURCE_DIR and leave '
+        'out --source-dir to fetch it from the network.'
     )
 
 
@@ -413,7 +477,7 @@ def test_a_source_that_changes_while_it_is_copied_is_refused(
     with pytest.raises(SourceError, match=rf'^{source} changed while it was read: wait until'):
         fetch_workbook(edition('2022'), 'index', tmp_path / 'out', source_dir=tmp_path)
     assert before.path.read_bytes() == GOOD
-    assert read_provenance(before.path) == before
+    assert read_provenance(before.path, INDEX) == before
     assert len(list((tmp_path / 'out').iterdir())) == 2
 
 
@@ -470,7 +534,7 @@ def test_the_workbook_takes_the_place_of_its_csv_copy_and_a_bad_one_does_not(
     concordance['edition'].write_text('<html>', encoding='utf-8')
     with pytest.raises(SourceError, match='looks like an HTML page'):
         fetch_workbook(wanted, 'concordance', out, source_dir=tmp_path)
-    assert read_provenance(copy.path) == copy
+    assert read_provenance(copy.path, wanted.workbook('concordance')) == copy
     concordance['edition'].write_bytes(good)
     book = fetch_workbook(wanted, 'concordance', out, source_dir=tmp_path)
     assert {path.name for path in out.iterdir()} == {book.path.name, f'{book.path.name}.json'}
@@ -487,7 +551,7 @@ def test_a_web_page_saved_as_csv_keeps_the_last_good_copy(
     concordance['csv'].write_text('<!doctype html><html>', encoding='utf-8')
     with pytest.raises(SourceError, match=r'\.csv is no CSV copy .*: it looks like an HTML page'):
         fetch_workbook(edition('2022'), 'concordance', out, source_dir=tmp_path)
-    assert read_provenance(before.path) == before
+    assert read_provenance(before.path, edition('2022').workbook('concordance')) == before
 
 
 def test_an_edition_has_its_workbooks_under_their_own_names(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from naics_model.corpus import transfer
-from naics_model.corpus.transfer import Received, ask
+from naics_model.corpus.transfer import Received, fetch_bytes
 from naics_model.errors import SourceError
 
 BODY = bytes(range(250)) * 4
@@ -71,7 +71,7 @@ class Talk:
     def ask(self, *handlers: Handler, **version: str) -> Received | None:
         for handler in handlers:
             self.server.expect_ordered_request('/index.xlsx').respond_with_handler(handler)
-        return ask(self.url, self.part, report=self.lines.append, **version)
+        return fetch_bytes(self.url, self.part, report=self.lines.append, **version)
 
     def breaks(self, *handlers: Handler) -> None:
         with pytest.raises(httpx.TransportError):
@@ -133,12 +133,12 @@ def test_a_killed_process_leaves_what_had_come(talk: Talk) -> None:
     talk.server.expect_ordered_request('/index.xlsx').respond_with_handler(broken(ETag='"one"'))
     script = (
         'import os, signal, sys; from pathlib import Path\n'
-        'import httpx; from naics_model.corpus.transfer import ask\n'
+        'import httpx; from naics_model.corpus.transfer import fetch_bytes\n'
         'def killed_after_the_first(response):\n'
         '    yield next(response.iter_raw())\n'
         '    os.kill(os.getpid(), signal.SIGKILL)\n'
         'httpx.Response.iter_bytes = killed_after_the_first\n'
-        'ask(sys.argv[1], Path(sys.argv[2]), report=print)\n'
+        'fetch_bytes(sys.argv[1], Path(sys.argv[2]), report=print)\n'
     )
     root = Path(__file__).parents[3]
     ended = subprocess.run(
@@ -221,6 +221,12 @@ def test_more_than_the_rest_is_not_kept(talk: Talk) -> None:
 def test_a_rest_that_nobody_asked_for_is_refused(talk: Talk) -> None:
     with pytest.raises(httpx.RemoteProtocolError, match='a part came where the whole was asked'):
         talk.ask(rest())
+    # Nor is it asked for where what was kept is of no version.
+    talk.part.parent.mkdir(exist_ok=True)
+    talk.part.write_bytes(f'{{"url": "{talk.url}"}}\n'.encode() + BODY[:600])
+    with pytest.raises(httpx.RemoteProtocolError, match='a part came where the whole was asked'):
+        talk.ask(rest())
+    assert talk.asked('Range') == [None, None]
 
 
 def test_trouble_of_the_server_keeps_what_had_come(talk: Talk) -> None:
@@ -237,12 +243,30 @@ def test_what_was_kept_of_another_address_is_not_gone_on_with(talk: Talk) -> Non
     assert talk.asked('Range') == [None, None]
 
 
-@pytest.mark.parametrize('kept', [b'', b'{"url": "http', b'{"url": "x", "etag": "y"}\n'])
-def test_a_process_killed_before_the_first_bytes_left_nothing_to_go_on_from(
-    talk: Talk, kept: bytes
+OURS = '{"url": "URL", "etag": "\\"one\\"", "last_modified": null}'
+UNSENDABLE = '{"url": "URL", "etag": "\\"één\\"", "last_modified": "Mon\\n"}'
+
+
+@pytest.mark.parametrize(
+    ('head', 'content'),
+    [
+        pytest.param('', b'', id='empty'),
+        pytest.param('{"url": "http', b'', id='killed while it wrote the head'),
+        pytest.param(f'{OURS}\n', b'', id='killed before the first bytes'),
+        pytest.param('123\n', BODY[:600], id='a number'),
+        pytest.param(f'[{OURS}]\n', BODY[:600], id='a list'),
+        pytest.param('{}\n', BODY[:600], id='nothing in it'),
+        pytest.param('{"url": "URL"}\n', BODY[:600], id='of no version'),
+        pytest.param('{"url": "URL", "etag": 1}\n', BODY[:600], id='of a wrong type'),
+        pytest.param(f'{UNSENDABLE}\n', BODY[:600], id='of a version that no header can name'),
+        pytest.param('[' * 100_000 + '\n', BODY[:600], id='nested without end'),
+    ],
+)
+def test_a_part_that_is_not_ours_or_empty_is_nothing_to_go_on_from(
+    talk: Talk, head: str, content: bytes
 ) -> None:
     talk.part.parent.mkdir()
-    talk.part.write_bytes(kept)
+    talk.part.write_bytes(head.replace('URL', talk.url).encode() + content)
     assert talk.ask(by_the_book(BODY)) == Received(BODY, None, None)
     assert talk.asked('Range') == [None]
     assert not talk.part.exists()
@@ -294,3 +318,25 @@ def test_the_size_limit_is_that_of_the_whole(
     with pytest.raises(SourceError, match=rf'^{talk.url} is larger than .* check its URL in '):
         talk.ask(handler)
     assert not talk.part.exists()
+
+
+UTF8_ETAG = '"één"'.encode().decode('latin-1')
+
+
+def test_a_version_that_no_header_can_name_is_none(talk: Talk) -> None:
+    # Werkzeug sends a header as latin-1; a tag in UTF-8 comes as its bytes.
+    assert talk.ask(by_the_book(BODY, ETag=UTF8_ETAG)) == Received(BODY, None, None)
+    assert talk.ask(by_the_book(BODY, ETag=UTF8_ETAG, Last_Modified=MONDAY)) == Received(
+        BODY, None, MONDAY
+    )
+    talk.breaks(broken(ETag=UTF8_ETAG))
+    assert not talk.part.exists()
+
+
+@pytest.mark.parametrize('etag', ['"één"', '"one\n"', ' "one"', ''])
+def test_a_version_at_hand_that_no_header_can_name_is_not_asked_for(talk: Talk, etag: str) -> None:
+    assert talk.ask(by_the_book(BODY), etag=etag) == Received(BODY, None, None)
+    unchanged = by_the_book(BODY, Last_Modified=MONDAY)
+    assert talk.ask(unchanged, etag=etag, last_modified=MONDAY) is None
+    assert talk.asked('If-None-Match') == [None, None]
+    assert talk.asked('If-Modified-Since') == [None, MONDAY]

@@ -308,7 +308,8 @@ def test_the_csv_copy_at_hand_is_what_polars_finds(source_dir: Path) -> None:
         (
             b'\xef\xbb\xbf<!DOCTYPE html><html></html>',
             'is no CSV copy of a workbook: it looks like an HTML page, perhaps an error page of '
-            'the server or of a proxy; put the published workbook in its place.',
+            'the server or of a proxy; get the published workbook with a browser and put it into '
+            'NAICS_SOURCE_DIR.',
         ),
         (
             HEADER_LINES.encode() + b'111110,Caf\xe9,111110,Soybeans\n',

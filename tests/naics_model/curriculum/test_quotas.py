@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from naics_model.curriculum.quotas import (
     balanced_weights,
     deliver,
+    effective_number,
     mix_of,
     quotas,
     shortfall,
@@ -124,6 +125,13 @@ def test_weights_are_the_minimum_that_the_docstring_states(
     for _ in range(10):
         other = weights * np.exp(generator.normal(size=pairs) * 10.0 ** generator.integers(-4, 1))
         assert cost(weights) <= cost(other / other.sum()) + 1e-9
+
+
+def test_an_effective_number_counts_equal_things_and_less_of_unequal_ones() -> None:
+    assert effective_number(np.full(5, 0.2)) == pytest.approx(5)
+    # One of a half, and two that share the other half.
+    assert effective_number(np.array([0.5, 0.5]), np.array([1, 2])) == pytest.approx(8**0.5)
+    assert effective_number(np.array([0.5, 0.25, 0.25])) == pytest.approx(8**0.5)
 
 
 def test_a_mix_is_the_share_of_each_hardness() -> None:

@@ -28,6 +28,7 @@ def test_every_item_is_a_row_of_the_triplets_without_repetition(
         for a, p, chosen, levels in zip(anchor, positive, negatives, hardness, strict=True):
             assert len(set(chosen.tolist())) == k
             assert [brute_hardness(index, a, p, n) for n in chosen] == levels.tolist()
+            assert sorted(levels.tolist(), reverse=True) == levels.tolist(), 'hardest first'
             supply = np.bincount(
                 [brute_hardness(index, a, p, n) for n in range(len(index))], minlength=9
             )
@@ -119,6 +120,52 @@ def test_ranks_share_the_pairs_out(any_index: Callable, stage_of: Callable) -> N
         assert sampler.expected_mix == pytest.approx(whole, abs=0.02)
 
 
+def test_ranks_leave_no_pair_out(index_of: Callable, stage_of: Callable) -> None:
+    # Few pairs, all of one kind, so that each rank soon draws all of its own.
+    index = index_of(['111110', '111120', '541511', '541512', '541611'])
+    stage = stage_of(difficulty_buckets=[1], bucket_percentages={1: 1.0}, k_negatives=1)
+    samplers = [TripletSampler(index, stage, seed=3, rank=r, world_size=5) for r in range(5)]
+    drawn = [set(zip(*sampler.draw(2_000)[:2], strict=True)) for sampler in samplers]
+    pairs = samplers[0].pairs
+    every = set(zip(pairs.anchor, pairs.positive, strict=True))
+    assert set.union(*drawn) == every
+    assert sum(map(len, drawn)) == len(every) > 50
+
+
+def test_ranks_agree_on_the_positives_that_a_limit_leaves(
+    any_index: Callable, stage_of: Callable
+) -> None:
+    stage = stage_of(max_positives=2)
+    first, second = (
+        TripletSampler(any_index(3), stage, seed=1, rank=rank, world_size=2) for rank in range(2)
+    )
+    np.testing.assert_array_equal(first.pairs.anchor, second.pairs.anchor)
+    np.testing.assert_array_equal(first.pairs.positive, second.pairs.positive)
+
+
+def test_a_rank_draws_the_same_again_and_not_what_another_draws(
+    any_index: Callable, stage_of: Callable
+) -> None:
+    index = any_index(1)
+
+    def draw(rank: int) -> tuple[np.ndarray, ...]:
+        return TripletSampler(index, stage_of(), seed=7, rank=rank, world_size=2).draw(50)
+
+    assert _equal(draw(1), draw(1))
+    assert not _equal(draw(0), draw(1))
+
+
+def test_a_stream_goes_on_from_a_saved_state(any_index: Callable, stage_of: Callable) -> None:
+    index = any_index(1)
+    sampler = TripletSampler(index, stage_of(), seed=7, rank=1, world_size=2)
+    sampler.draw(13)
+    state = sampler.generator.bit_generator.state
+    expected = [sampler.draw(40), sampler.draw(5)]
+    resumed = TripletSampler(index, stage_of(), seed=7, rank=1, world_size=2)
+    resumed.generator.bit_generator.state = state
+    assert all(_equal(resumed.draw(len(batch.anchor)), batch) for batch in expected)
+
+
 def test_a_re_seeded_stream_is_the_same_whatever_was_drawn_before(
     any_index: Callable, stage_of: Callable
 ) -> None:
@@ -135,6 +182,15 @@ def test_the_expected_mix_is_what_many_draws_have(any_index: Callable, stage_of:
     hardness = sampler.draw(40_000).hardness
     drawn = np.bincount(hardness.ravel(), minlength=9)[1:] / hardness.size
     np.testing.assert_allclose(drawn, list(sampler.expected_mix.values()), atol=0.005)
+
+
+def test_effective_pairs_are_those_of_the_draws(any_index: Callable, stage_of: Callable) -> None:
+    sampler = TripletSampler(any_index(6), stage_of(), seed=1)
+    batch = sampler.draw(200_000)
+    counts = np.bincount(batch.anchor * len(sampler.index) + batch.positive)
+    rates = counts[counts > 0] / 200_000
+    assert sampler.effective_pairs == pytest.approx(np.exp(-(rates @ np.log(rates))), rel=0.02)
+    assert sampler.effective_pairs < len(sampler.pairs)
 
 
 def test_pairs_with_fewer_negatives_than_k_are_left_out_and_counted(

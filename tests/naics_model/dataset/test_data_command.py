@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import openpyxl
 import polars as pl
 import pytest
@@ -16,7 +18,9 @@ import pytest
 from naics_model.cli import main
 from naics_model.corpus import download
 from naics_model.corpus.editions import edition
+from naics_model.dataset import steps
 from naics_model.storage.layout import EditionFolder
+from naics_model.triplets.relation_index import RelationIndex
 
 
 def run(*arguments: str | Path) -> int:
@@ -49,7 +53,7 @@ def test_the_bundled_edition_in_a_process_of_its_own(tmp_path: Path) -> None:
     # A line for each step, and one in the summary.
     assert done.stdout.count('descriptions ') == 2
     assert '235 rows' in done.stdout
-    assert '8 of 8 checks passed' in done.stdout
+    assert 'checks passed' in done.stdout
     assert 'in all' in done.stdout
     assert 'naics data validate --edition sample' in done.stdout
 
@@ -81,6 +85,41 @@ def test_a_mistaken_request_gets_one_sentence(
     assert said.count('\n') == 1
 
 
+def test_options_before_a_subcommand_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run('data', '--edition', 'sample', '--data-dir', 'd', 'validate') == 1
+    said = capsys.readouterr().err
+    assert said.startswith('Error: --edition, --data-dir must stand after validate: ')
+
+
+def test_settings_are_read_from_the_folder_s_env_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / '.env').write_text(f'NAICS_DATA_DIR={tmp_path / "elsewhere"}\n')
+    # Set and unset, so that what the file sets is taken back after the test.
+    monkeypatch.setenv('NAICS_DATA_DIR', '')
+    monkeypatch.delenv('NAICS_DATA_DIR')
+    assert run('data', '-e', 'sample', '--through', 'codes_workbook') == 0
+    assert (tmp_path / 'elsewhere' / 'sample' / 'source').is_dir()
+
+
+def test_a_narrow_terminal_keeps_the_figures(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv('COLUMNS', '40')
+    run('data', '-e', 'sample', '--through', 'descriptions')
+    assert '│ descriptions              │  235 │ ' in capsys.readouterr().out
+
+
+def test_where_nothing_can_be_written_a_sentence_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / 'file').write_text('no folder')
+    assert run('data', '-e', 'sample', '--data-dir', tmp_path / 'file') == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f'Error: {tmp_path}/file/sample/source/')
+    assert 'could not be written (Not a directory): free space or permissions there' in said
+
+
 def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     assert run('data', '--help') == 0
     said = capsys.readouterr().out
@@ -107,9 +146,100 @@ def test_validate_finds_what_was_changed_behind_its_back(
     assert 'distance=5.0' in said.out
     assert 'verbatim differs' in said.out
     assert (
-        said.err == 'Error: These tables are not fit for use: sample/activities, '
-        'sample/distances, sample/relations; build them again with naics data.\n'
+        said.err == 'Error: These files are not fit for use: sample/activities, '
+        'sample/distances, sample/relations; build them again with naics data --edition sample.\n'
     )
+
+
+def test_validate_looks_at_every_edition_and_at_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run('data', '-e', 'sample', '--through', 'activities')
+    shutil.copytree(tmp_path / 'data' / 'sample', tmp_path / 'data' / '2017')
+    capsys.readouterr()
+    assert run('data', 'validate') == 1
+    said = capsys.readouterr()
+    # The sample's codes under the name of 2017 are not those of 2017.
+    assert 'level=2  expected=20  found=7' in said.out
+    assert 'concordance     not there' in said.out.partition('Edition 2017')[0]
+    assert 'concordance' not in said.out.partition('Edition 2017')[2]
+    assert said.err == (
+        'Error: These files are not fit for use: 2017/descriptions; build them again with naics '
+        'data --edition 2017.\n'
+    )
+
+    EditionFolder(tmp_path / 'data', '2017').descriptions.unlink()
+    assert run('data', 'validate', '--edition', '2017') == 1
+    said = capsys.readouterr()
+    assert 'activities      not checked, for want of good descriptions' in said.out
+    assert said.err.startswith('Error: These files are not fit for use: 2017/descriptions; ')
+
+
+# What stands in for a mistake of this program, or for a workbook that nobody has thought of.
+BROKEN = {
+    'descriptions': ('build_descriptions', lambda table: table.head(200)),
+    'activities': (
+        'build_activities',
+        lambda table: table.with_columns(code=pl.lit('999999')),
+    ),
+    'concordance': ('build_concordance', lambda table: pl.concat([table, table.head(1)])),
+    'distances': ('distance_table', lambda table: table.head(1000)),
+    'relations': ('relation_table', lambda table: table.head(1000)),
+}
+
+
+@pytest.mark.parametrize('name', list(BROKEN))
+def test_a_table_that_breaks_a_guarantee_does_not_replace_the_last_good_one(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    run('data', '-e', 'sample', '--through', 'relations')
+    path = EditionFolder(tmp_path / 'data', 'sample').file(name)
+    good = path.read_bytes()
+    function, spoil = BROKEN[name]
+    build = getattr(steps, function)
+    monkeypatch.setattr(steps, function, lambda *arguments: spoil(build(*arguments)))
+    capsys.readouterr()
+    assert run('data', '-e', 'sample', '--through', 'relations') == 1
+    assert capsys.readouterr().err.startswith(f'Error: {path} was not written: ')
+    assert path.read_bytes() == good
+
+
+def test_what_differs_from_the_published_triplets_stops_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run('data', '-e', 'sample', '--through', 'triplets')
+    load = RelationIndex.load
+
+    def without_cross_references(path: Path) -> RelationIndex:
+        index = load(path)
+        none = np.zeros(len(index) + 1, np.int32)
+        return dataclasses.replace(
+            index, exclusion_offsets=none, exclusion_targets=np.zeros(0, np.uint16)
+        )
+
+    monkeypatch.setattr(RelationIndex, 'load', without_cross_references)
+    capsys.readouterr()
+    assert run('data', '-e', 'sample', '--through', 'relation_index') == 1
+    said = capsys.readouterr()
+    assert 'check failed' in said.out
+    assert 'relation_index.safetensors is not fit for use' in said.err
+
+
+def test_a_workbook_of_new_content_is_remarked_on(
+    source_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(source_dir / '2022', tmp_path / 'source' / '2022')
+    shutil.copytree(source_dir / 'concordances', tmp_path / 'source' / 'concordances')
+    index = tmp_path / 'source' / '2022' / '2022_NAICS_Index_File.xlsx'
+    index.chmod(0o644)
+    index.write_bytes(index.with_name(f'{index.stem}.earlier-release.xlsx').read_bytes())
+    arguments = ('--source-dir', tmp_path / 'source', '--through', 'index_workbook')
+    assert run('data', '-e', '2022', *arguments) == 0
+    said = capsys.readouterr().out
+    assert said.count('note: not the bytes that this release was tested with') == 1
 
 
 # Each of the following breaks one workbook of the real edition, in one way.

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from naics_model.cli import main
-from naics_model.dataset.dictionary import TABLES, data_dictionary
+from naics_model.dataset.dictionary import PUBLISHED, data_dictionary
 from naics_model.dataset.steps import steps_of
 from naics_model.encoder.backbones import MINILM
 from naics_model.storage.layout import EditionFolder
@@ -32,13 +32,13 @@ def test_the_page_is_the_one_that_the_command_prints(capsys: pytest.CaptureFixtu
 
 
 def test_every_file_has_the_columns_that_are_described(sample: EditionFolder) -> None:
-    for table in TABLES:
-        assert pl.read_parquet_schema(getattr(sample, table.name)) == table.schema
+    for table in PUBLISHED:
+        assert pl.read_parquet_schema(sample.file(table.name)) == table.schema
 
 
 def test_every_table_and_column_is_on_the_page(sample: EditionFolder) -> None:
     page = data_dictionary(sample)
-    for table in TABLES:
+    for table in PUBLISHED:
         assert f'\n## {table.name}\n' in page
         for column in table.columns:
             assert f'| `{column.name}` | {column.type_name} |' in page
@@ -53,13 +53,13 @@ SIZES = {
 
 def test_the_sizes_on_the_page_are_these() -> None:
     page = PAGE.read_text('utf-8')
-    for table, row in zip(TABLES, zip(*SIZES.values(), strict=True), strict=True):
+    for table, row in zip(PUBLISHED, zip(*SIZES.values(), strict=True), strict=True):
         cells = ' | '.join('–' if size is None else f'{size:,}' for size in row)
         assert f'| {table.name} | {cells} |' in page
 
 
 def test_sizes_of_the_sample(sample: EditionFolder) -> None:
-    found = [pl.scan_parquet(getattr(sample, t.name)).select(pl.len()).collect() for t in TABLES]
+    found = [pl.scan_parquet(sample.file(t.name)).select(pl.len()).collect() for t in PUBLISHED]
     assert [frame.item() for frame in found] == list(SIZES['sample'])
 
 
@@ -73,8 +73,8 @@ def test_sizes_and_distances_of_the_real_editions(
         step.run(lambda line: None)
         if step.name == 'relations':
             break
-    tables = [table.name for table in TABLES[:-1]]
-    paths = {name: getattr(folder, name) for name in tables}
+    tables = [table.name for table in PUBLISHED[:-1]]
+    paths = {name: folder.file(name) for name in tables}
     found = [pl.read_parquet(path).height if path.is_file() else None for path in paths.values()]
     assert found == list(SIZES[edition][:-1])
 

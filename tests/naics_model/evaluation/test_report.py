@@ -10,13 +10,14 @@ import pytest
 
 from naics_model.errors import DataError
 from naics_model.evaluation.document import Code, Table, to_html, to_markdown
-from naics_model.evaluation.guide import COLLAPSE, HARDNESS, RADIUS, RETRIEVAL, STRUCTURE, SUMMARY
+from naics_model.evaluation.guide import COLLAPSE, RADIUS, RETRIEVAL, STRUCTURE, SUMMARY
 from naics_model.evaluation.radius import collapse_metrics, radius_metrics
 from naics_model.evaluation.report import Evaluation, build_report
 from naics_model.evaluation.retrieval import retrieval_metrics
 from naics_model.evaluation.runs import Run, read_run
 from naics_model.evaluation.structure import structure_metrics
 from naics_model.taxonomy.distances import tree_distances
+from naics_model.triplets.hardness import HARDNESS
 
 PICTURES = {name: name.encode() for name in ('distances.png', 'radius.png', 'disk.png')}
 

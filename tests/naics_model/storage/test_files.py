@@ -5,22 +5,25 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
-from naics_model.errors import DataError
+from naics_model.errors import DataError, StorageError
 from naics_model.storage.files import (
     atomic_write,
     read_json,
     read_parquet,
     read_steady,
     sha256_of,
+    write_bytes,
     write_json,
     write_parquet,
 )
@@ -79,9 +82,48 @@ def test_a_killed_process_keeps_the_old_file(tmp_path: Path) -> None:
 def test_a_block_that_writes_nothing_is_an_error_and_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / 'file.txt'
     path.write_text('old')
-    with pytest.raises(FileNotFoundError), atomic_write(path):
+    with pytest.raises(StorageError, match='No such file'), atomic_write(path):
         pass
     assert path.read_text() == 'old'
+
+
+@pytest.fixture
+def almost_full() -> Iterator[None]:
+    """As on a full disk, no file can grow past 20,000 bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    heard = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, heard)
+
+
+@pytest.mark.usefixtures('almost_full')
+@pytest.mark.parametrize(
+    'write',
+    [
+        lambda path: write_json(['x' * 30_000], path),
+        lambda path: write_bytes(bytes(30_000), path),
+        lambda path: write_parquet(
+            pl.DataFrame({'n': np.random.default_rng(0).random(9_000)}), path
+        ),
+    ],
+)
+def test_a_full_disk_is_told_in_a_sentence_and_the_old_file_stays(
+    tmp_path: Path, write: Callable[[Path], None]
+) -> None:
+    path = tmp_path / 'file'
+    path.write_text('old')
+    with pytest.raises(StorageError, match=r'file could not be written \(.*File too large'):
+        write(path)
+    assert path.read_text() == 'old'
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_is_none_is_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(StorageError, match=r'could not be written \(.*: free space or permissions'):
+        write_json({}, tmp_path / 'file' / 'layer' / 'x.json')
 
 
 def append(path: Path) -> None:

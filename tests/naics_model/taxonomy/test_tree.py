@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,13 +99,15 @@ def test_order_of_the_codes_is_kept_whatever_it_is() -> None:
         (['31-33'], "'31-33' is no code of 2 to 6 digits", (0,)),
         (['11', '1111111'], "'1111111' is no code of 2 to 6 digits", (1,)),
         (['1', '11'], "'1' is no code of 2 to 6 digits", (0,)),
-        (['11', '', ''], "'' is no code of 2 to 6 digits (and 1 more like it)", (1,)),
+        (['11', '', ''], 'an empty cell is no code of 2 to 6 digits (and 1 more like it)', (1,)),
+        (['11', None], 'an empty cell is no code of 2 to 6 digits', (1,)),
+        ([' '], "' ' is no code of 2 to 6 digits", (0,)),
         (['١١'], "'١١' is no code of 2 to 6 digits", (0,)),
         (['11\n'], "'11\\n' is no code of 2 to 6 digits", (0,)),
     ],
 )
 def test_what_is_no_tree_of_codes_is_refused_in_words_and_with_its_place(
-    codes: list[str], problem: str, positions: tuple[int, ...]
+    codes: list[Any], problem: str, positions: tuple[int, ...]
 ) -> None:
     with pytest.raises(NoTreeError) as refused:
         Taxonomy.from_codes(codes)

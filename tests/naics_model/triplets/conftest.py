@@ -110,9 +110,39 @@ def every_triplet(codes: list[str], exclusions: Exclusions) -> Iterator[Row]:
                 yield number[a], number[p], number[n], hardness, near, far
 
 
+def _directed(i: str, j: str) -> int | None:
+    """The distance of a pair of seed mode in half units, None where it is no pair."""
+    if len(i) > len(j) or (i[:2] == j[:2] and int(i) >= int(j)):
+        return None
+    return _half_units(i, j) if int(i) < int(j) else 20
+
+
+def every_seed_triplet(codes: list[str], exclusions: Exclusions) -> Iterator[Row]:
+    """The definition of seed mode, three loops deep."""
+    number = {code: i for i, code in enumerate(codes)}
+    for a in codes:
+        for p in codes:
+            near = _directed(a, p)
+            if near is None or near == 20:
+                continue
+            for n in codes:
+                far, between = _directed(a, n), _directed(p, n)
+                if far is None or between is None or far <= near:
+                    continue
+                limits = [(7, 0.5), (6, 1), (5, 2), (4, 3), (3, 4), (2, 10)]
+                if n in exclusions.get(p, ()):
+                    hardness = 8
+                elif between == 20:
+                    hardness = 1
+                else:
+                    hardness = next(level for level, most in limits if (far - near) / 2 <= most)
+                yield number[a], number[p], number[n], hardness, near, far
+
+
 @pytest.fixture(scope='session')
-def brute_force() -> Callable[[list[str], Exclusions], list[Row]]:
-    return lambda codes, exclusions: sorted(every_triplet(codes, exclusions))
+def brute_force() -> Callable[..., list[Row]]:
+    loops = {'strict': every_triplet, 'seed': every_seed_triplet}
+    return lambda codes, exclusions, mode='strict': sorted(loops[mode](codes, exclusions))
 
 
 @pytest.fixture(scope='session')

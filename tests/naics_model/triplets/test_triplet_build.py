@@ -4,30 +4,41 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, get_args
 
 import duckdb
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from naics_model.errors import ConfigurationError, DataError
 from naics_model.triplets import build
-from naics_model.triplets.build import build_triplets, open_published_view
+from naics_model.triplets.build import Mode, build_triplets, open_published_view
+from naics_model.triplets.relations import sql_text
+
+# With one cross-reference, 311 to 3121, every hardness of both modes is among its triplets.
+MANUFACTURING = sorted(
+    {'31', '11'}
+    | {leaf[:digits] for leaf in ('311111', '312111', '312112', '321111') for digits in range(3, 7)}
+)
 
 
+@pytest.mark.parametrize('mode', ['strict', 'seed'])
 def test_the_sql_equals_brute_force_on_any_taxonomy(
-    any_taxonomy: st.SearchStrategy, save_edition: Callable, brute_force: Callable
+    mode: Mode, any_taxonomy: st.SearchStrategy, save_edition: Callable, brute_force: Callable
 ) -> None:
     seen: Counter[int] = Counter()
 
     @settings(max_examples=60, deadline=None)
     @given(any_taxonomy)
+    @example((MANUFACTURING, {'311': {'3121'}}))
     def check(taxonomy: tuple[list[str], dict[str, set[str]]]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / 'triplets.parquet'
-            summary = build_triplets(*save_edition(Path(folder), *taxonomy), out, threads=1)
-            expected = brute_force(*taxonomy)
+            paths = save_edition(Path(folder), *taxonomy)
+            summary = build_triplets(*paths, out, mode=mode, threads=1)
+            expected = brute_force(*taxonomy, mode)
             assert sorted(pl.read_parquet(out).rows()) == expected
             assert summary.rows == len(expected)
             counts = Counter(row[3] for row in expected)
@@ -35,7 +46,7 @@ def test_the_sql_equals_brute_force_on_any_taxonomy(
             seen.update(counts)
 
     check()
-    # The random taxonomies must be rich enough to reach every branch of the definition.
+    # The taxonomies must be rich enough to reach every branch of the definition.
     assert set(seen) == set(range(1, 9))
 
 
@@ -69,6 +80,26 @@ def test_what_is_no_triplet(edition: tuple[Path, Path], tmp_path: Path) -> None:
     assert ('541511', '111', '11') not in found, 'a code of another sector is no positive'
 
 
+def test_seed_mode_worked_by_hand(tmp_path: Path, save_edition: Callable) -> None:
+    out = tmp_path / 'triplets.parquet'
+    codes = [*MANUFACTURING, '331']
+    paths = save_edition(tmp_path, codes, {'3111': {'3121'}, '312': {'3211'}})
+    build_triplets(*paths, out, mode='seed')
+    found = _by_code(paths[0], out)
+    # 321 -> 311 goes down within a range sector: 10.0, which makes a negative but no positive.
+    assert found['321', '331', '311'] == 1
+    assert not [key for key in found if key[:2] == ('321', '311')]
+    # 321 -> 3121 goes up and is 3.0, but 3211 -> 3121 goes down and is 10.0.
+    assert found['321', '3211', '3121'] == 1
+    # 311 -> 312 is 2.0, and a descendant of the anchor is 2.5 away.
+    assert found['311', '312', '311111'] == 7
+    # The positive's cross-reference counts, and the anchor's does not (0.5 and 3.0).
+    assert found['311', '3111', '3121'] == 8
+    assert found['312', '3121', '3211'] == 4
+    # No pair goes to a shorter code.
+    assert ('311', '3111', '312') not in found
+
+
 def test_the_file_has_the_types_and_the_layout_of_the_design(
     edition: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -96,7 +127,7 @@ def test_the_file_has_the_types_and_the_layout_of_the_design(
 def test_the_digest_names_the_content(
     edition: tuple[Path, Path], tmp_path: Path, save_edition: Callable
 ) -> None:
-    def digest(paths: tuple[Path, Path], **options: int) -> str:
+    def digest(paths: tuple[Path, Path], **options: Any) -> str:
         return build_triplets(*paths, tmp_path / 'triplets.parquet', **options).digest
 
     first = digest(edition, threads=1)
@@ -111,6 +142,24 @@ def test_the_digest_names_the_content(
 
     other = save_edition(tmp_path, descriptions['code'].to_list(), {'541511': {'541611'}})
     assert digest(other) != first
+
+
+def test_the_digest_of_seed_mode_knows_its_sql_and_the_digits(
+    tmp_path: Path, save_edition: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def digest(codes: list[str], mode: Mode) -> str:
+        paths = save_edition(tmp_path, codes, {})
+        return build_triplets(*paths, tmp_path / 'triplets.parquet', mode=mode).digest
+
+    # The same tree and the same distances twice, but the numbers fall in the second.
+    up, down = ['31', '311', '321'], ['31', '321', '311']
+    assert digest(up, 'strict') == digest(down, 'strict')
+    assert digest(up, 'seed') != digest(down, 'seed')
+
+    before = {mode: digest(up, mode) for mode in get_args(Mode)}
+    ending = {'seed_triplets': 'select 1;'}
+    monkeypatch.setattr(build, 'sql_text', lambda name: sql_text(name) + ending.get(name, ''))
+    assert {mode for mode in before if digest(up, mode) != before[mode]} == {'seed'}
 
 
 def test_examples_show_one_triplet_of_each_hardness_in_words(

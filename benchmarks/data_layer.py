@@ -9,40 +9,20 @@ figures. Workbooks come from NAICS_SOURCE_DIR, from the package (`sample`), or f
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
-import platform
-import resource
-import shlex
-import sys
 import tempfile
-import time
 from pathlib import Path
-from typing import NamedTuple
+
+from measuring import megabytes, own_processes, print_head
 
 from naics_model.corpus.editions import load_editions
 from naics_model.dataset.checks import CHECKED
 from naics_model.dataset.steps import Step, steps_of
 from naics_model.encoder.backbones import MINILM
-from naics_model.jobs.cost import peak_memory_bytes
 from naics_model.storage.layout import EditionFolder
 
 LAST_OF_THE_TAXONOMY = 'relations'
 CPU_BAR, MEMORY_BAR = 15.0, 1000.0
-
-
-class Figures(NamedTuple):
-    """What a step took: CPU-seconds, wall seconds, and megabytes of memory and of output."""
-
-    cpu: float
-    wall: float
-    peak: float
-    output: float
-
-    def row(self, name: str) -> str:
-        return (
-            f'| {name} | {self.cpu:.2f} | {self.wall:.2f} | {self.peak:.0f} | {self.output:.2f} |'
-        )
 
 
 def steps(folder: EditionFolder) -> list[Step]:
@@ -50,48 +30,44 @@ def steps(folder: EditionFolder) -> list[Step]:
     return steps_of(folder, Path(source) if source else None, MINILM)
 
 
-def measure(number: int, folder: EditionFolder) -> Figures:
-    """Run a step in this process, and the checks of its table."""
-    started = time.monotonic()
+def run(number: int, folder: EditionFolder) -> Path:
+    """Run a step, and the checks of what it wrote where it has not run them itself."""
     step = steps(folder)[number]
     made = step.run(lambda line: None)
-    if step.name in CHECKED:
+    if step.name in CHECKED and not made.checks:
         CHECKED[step.name].run(folder)
-    wall = time.monotonic() - started
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    peak = peak_memory_bytes() / 1e6
-    return Figures(usage.ru_utime + usage.ru_stime, wall, peak, made.path.stat().st_size / 1e6)
+    return made.path
 
 
-def total(rows: list[Figures]) -> Figures:
-    cpu, wall, peak, output = zip(*rows, strict=True)
-    return Figures(sum(cpu), sum(wall), max(peak), sum(output))
+def print_row(name: str, *figures: float) -> None:
+    cpu, wall, peak, output = figures
+    print(f'| {name} | {cpu:.2f} | {wall:.2f} | {peak:.0f} | {output:.2f} |', flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--edition', default='2022', choices=list(load_editions()))
     options = parser.parse_args()
-    print(f'# Data layer, edition {options.edition}\n')
-    command = shlex.join(['python', 'benchmarks/data_layer.py', *sys.argv[1:]])
-    print(f'`{command}`, {os.cpu_count()} cores, Python {platform.python_version()}\n')
+    print_head(f'Data layer, edition {options.edition}', 'data_layer.py')
     print(
-        'Each step is a process of its own; its imports and the checks of its table are counted.\n'
+        'Each step is a process of its own; the checks of its table are counted, and in the '
+        'CPU-seconds also its imports.\n'
     )
     print('| step | CPU-seconds | wall seconds | peak memory, MB | output, MB |')
     print('|---|---:|---:|---:|---:|', flush=True)
-    done: list[Figures] = []
-    with tempfile.TemporaryDirectory() as data:
+    done = []
+    with tempfile.TemporaryDirectory() as data, own_processes() as apply:
         folder = EditionFolder(Path(data), options.edition)
-        # A new process for each step; nothing of the one before is inherited.
-        with multiprocessing.get_context('spawn').Pool(1, maxtasksperchild=1) as pool:
-            for number, step in enumerate(steps(folder)):
-                done.append(pool.apply(measure, (number, folder)))
-                print(done[-1].row(step.name), flush=True)
-                if step.name == LAST_OF_THE_TAXONOMY:
-                    layer = total(done)
-                    print(layer.row('**corpus and taxonomy in all**'), flush=True)
-                    print(f'| *bar* | {CPU_BAR:.2f} |  | {MEMORY_BAR:.0f} |  |', flush=True)
+        for number, step in enumerate(steps(folder)):
+            took = apply(run, number, folder)
+            done.append((took.cpu, took.wall, took.peak_mb, megabytes(took.value)))
+            print_row(step.name, *done[-1])
+            if step.name == LAST_OF_THE_TAXONOMY:
+                cpu, wall, peak, output = zip(*done, strict=True)
+                print_row(
+                    '**corpus and taxonomy in all**', sum(cpu), sum(wall), max(peak), sum(output)
+                )
+                print(f'| *bar* | {CPU_BAR:.2f} |  | {MEMORY_BAR:.0f} |  |', flush=True)
 
 
 if __name__ == '__main__':

@@ -174,8 +174,8 @@ def print_filter(
 def print_growth(scratch: Path, apply: Callable[..., Figures]) -> None:
     print('\n## As codes grow\n')
     print(
-        f'Made-up editions of equal sectors (106 codes each), stage {STAGES[-1]}: the index grows '
-        'with the square of the number of codes, the items do not become slower.\n'
+        f'Made-up editions of equal sectors (106 codes each), stage {STAGES[-1]}. The index holds '
+        'every pair of codes.\n'
     )
     print(
         '| codes | index built in, CPU-s | peak, MB | index, MB | `draw`, items/s | prepared in, '

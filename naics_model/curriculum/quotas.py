@@ -19,7 +19,11 @@ COLUMNS = 9
 # draws from 34,000 pairs in effect; at 2,000 it is 3.4 points and 12,000 pairs, at 50 it is 12
 # points off.
 _MIX_PRICE = 200.0
+# Beyond it shares move little, and the weights of pairs that deliver nothing that is short vanish.
+_HIGHEST_PRICE = 500.0
 _LEAST_SPREAD = 0.05
+TOLERANCE = 0.05
+"""How far a share may be from what was asked for: five points."""
 
 
 def quotas(shares: Mapping[int, float], k: int) -> NDArray[np.int64]:
@@ -79,29 +83,55 @@ def slots(taken: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64
     return (COLUMNS - 1 - place).astype(np.uint8), rank
 
 
-def balanced_weights(taken: NDArray[np.integer], quota: NDArray[np.int64]) -> NDArray[np.float64]:
+def balanced_weights(
+    taken: NDArray[np.integer],
+    quota: NDArray[np.int64],
+    requested: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
     """Return the probability of each pair: near uniform, with an expected mix near the quotas.
 
     Drawn uniformly, most pairs are of distant positives, which leave no farther code in the
-    sector, and their quotas fall to bucket 1. `tilted_weights` mends that at a price that is
+    sector, and their quotas fall to bucket 1. `tilted_weights` mends that at a price. The price is
     lowered until the weights are spread over at least a twentieth of the pairs, because a request
-    that few pairs can meet is not worth training on those few.
+    that few pairs can meet is not worth training on those few; or raised within that limit, as
+    long as a share is more than five points off and that helps.
 
     Args:
         taken: (P, 9) negatives that each pair delivers (see `deliver`), rows of equal sums.
         quota: (9,) negatives that are asked for.
+        requested: (9,) shares that are asked for, which the quotas round; the price is never
+            raised where None.
 
     Returns:
         float64 (P,), positive, summing to 1.
     """
     # Pairs fall into few kinds: work on those.
     example, kind, count = _kinds(taken)
+    kinds = taken[example]
+
+    def weights_at(price: float) -> NDArray[np.float64]:
+        return tilted_weights(kinds, quota, price, count)
+
+    def is_spread(weights: NDArray[np.float64]) -> bool:
+        return effective_number(weights, count) >= _LEAST_SPREAD * len(taken)
+
+    def gap(weights: NDArray[np.float64]) -> float:
+        if requested is None:
+            return 0.0
+        return float(np.abs(weights @ kinds / quota.sum() - requested).max())
+
     price = _MIX_PRICE
-    while True:
-        of_kind = tilted_weights(taken[example], quota, price, count)
-        if effective_number(of_kind, count) >= _LEAST_SPREAD * len(taken) or price < 1:
-            return (of_kind / count)[kind]
+    best = weights_at(price)
+    while not is_spread(best) and price >= 1:
         price /= 2
+        best = weights_at(price)
+    while gap(best) > TOLERANCE and price < _HIGHEST_PRICE:
+        price *= 1.25
+        dearer = weights_at(price)
+        if not is_spread(dearer) or gap(dearer) >= gap(best):
+            break
+        best = dearer
+    return (best / count)[kind]
 
 
 def tilted_weights(
@@ -170,7 +200,9 @@ def effective_number(weights: NDArray[np.float64], count: NDArray[np.int64] | No
         count: (U,) number of equally likely things that share each weight; 1 where None.
     """
     each = weights if count is None else weights / count
-    return float(np.exp(-weights @ np.log(each)))
+    # A weight too small for a float is 0, and counts as nothing.
+    log = np.log(each, out=np.zeros_like(each), where=each > 0)
+    return float(np.exp(-weights @ log))
 
 
 def _kinds(
@@ -194,7 +226,7 @@ def mix_of(counts: NDArray[np.number]) -> dict[int, float]:
 
 
 def shortfall(
-    requested: Mapping[int, float], effective: Mapping[int, float], tolerance: float = 0.05
+    requested: Mapping[int, float], effective: Mapping[int, float], tolerance: float = TOLERANCE
 ) -> str | None:
     """Return one sentence that names buckets too far below the request, or None.
 

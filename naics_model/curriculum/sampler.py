@@ -99,7 +99,8 @@ class TripletSampler:
                 f'Stage {stage.name} leaves {len(self.pairs)} pairs of anchor and positive, too '
                 f'few for {world_size} processes: use fewer, or a wider stage.'
             )
-        weights = balanced_weights(self.pairs.taken, self.quota)
+        requested = np.array([0.0, *self.requested_mix.values()])
+        weights = balanced_weights(self.pairs.taken, self.quota, requested)
         # Pairs of one kind have one weight: dealt in this order, each rank gets its share of a
         # kind.
         order = np.lexsort((common.random(len(weights)), weights))

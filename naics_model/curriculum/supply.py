@@ -10,14 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from naics_model.curriculum.quotas import COLUMNS, mix_of, quotas
+from naics_model.curriculum.quotas import COLUMNS, TOLERANCE, mix_of, quotas
 from naics_model.curriculum.sampler import TripletSampler
 from naics_model.curriculum.stage import Stage
 from naics_model.triplets.hardness import LEVELS
 from naics_model.triplets.relation_index import RelationIndex
-
-TOLERANCE = 0.05
-"""How far a share may be from what was asked for: five points."""
 
 # Numbers of one draw: some tens of megabytes, whatever K is.
 _DRAWN_AT_ONCE = 2**20

@@ -107,8 +107,8 @@ def test_a_mix_that_does_not_come_and_what_helps(data: Path) -> None:
 
     supply = supply_of({1: 0.5, 7: 0.5})
     assert f'```\n{verdict(supply)}\n{advice(supply)}\n```' in GUIDE
-    assert supply_of({1: 0.68, 7: 0.32}).buckets[6].expected == pytest.approx(0.19, abs=0.005)
-    assert 'the stage gets 19 %' in GUIDE
+    assert supply_of({1: 0.68, 7: 0.32}).buckets[6].expected == pytest.approx(0.207, abs=0.0005)
+    assert 'the stage gets 21 %' in GUIDE
     near = supply_of({1: 0.5, 7: 0.5}, positive_distance_min=1.5, positive_distance_max=3.0)
     worst = max(abs(bucket.gap) for bucket in near.buckets)
     for figure in (f'{100 * worst:.1f} points', f'{near.pairs:,}', f'{near.effective_pairs:,.0f}'):
@@ -117,8 +117,8 @@ def test_a_mix_that_does_not_come_and_what_helps(data: Path) -> None:
     thirds = {1: 0.33, 6: 0.33, 8: 0.34}
     assert not supply_of(thirds).missed
     short = supply_of(thirds, positive_levels=[6], positive_distance_max=2.0).buckets[5]
-    assert (short.expected, short.pairs_with_none) == (pytest.approx(0.209, abs=0.0005), 2602)
-    assert '20.9\ninstead of 33 %' in GUIDE
+    assert (short.expected, short.pairs_with_none) == (pytest.approx(0.238, abs=0.0005), 2602)
+    assert '23.8\ninstead of 33 %' in GUIDE
 
 
 def test_the_example_is_a_stage() -> None:

@@ -98,6 +98,21 @@ def test_a_request_that_one_pair_alone_can_meet_does_not_leave_the_others_out() 
     assert weights[-1] > 100 * weights[0]
 
 
+def test_the_price_is_raised_where_a_share_is_off_and_pairs_enough_can_mend_it() -> None:
+    quota = quotas({1: 0.5, 8: 0.5}, 20)
+    taken = np.array([[0, 20, 0, 0, 0, 0, 0, 0, 0]] * 970 + [[0, 10, 0, 0, 0, 0, 0, 0, 10]] * 30)
+    left = balanced_weights(taken, quota)
+    raised = balanced_weights(taken, quota, quota / quota.sum())
+    asked_for_less = balanced_weights(taken, quota, mix(left @ taken))
+    assert mix(left @ taken)[8] < 0.45 < mix(raised @ taken)[8]
+    assert effective_number(raised) >= 50, 'a twentieth of the pairs'
+    np.testing.assert_array_equal(asked_for_less, left, 'what is near enough is left alone')
+
+
+def mix(counts: np.ndarray) -> np.ndarray:
+    return counts / counts.sum()
+
+
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(1, 40),

@@ -75,6 +75,9 @@ def markdown_table(frame: pl.DataFrame) -> str:
             return ''
         if isinstance(value, float):
             return f'{value:.4g}'
+        # Indices stay as they are; counts of millions are read in groups of three.
+        if isinstance(value, int) and abs(value) >= 10_000:
+            return f'{value:,}'
         text = ' '.join(str(value).split()).replace('|', '\\|')
         return text if len(text) <= PREVIEW_CHARACTERS else text[: PREVIEW_CHARACTERS - 1] + '…'
 

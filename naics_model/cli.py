@@ -15,6 +15,7 @@ from dotenv import load_dotenv
 from naics_model.curriculum import cli as curriculum
 from naics_model.dataset import cli as dataset
 from naics_model.errors import NaicsError
+from naics_model.evaluation.table_command import evaluate_table
 
 app = typer.Typer(
     name='naics',
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.add_typer(dataset.app, name='data')
 app.add_typer(curriculum.app, name='curriculum')
+app.command('evaluate')(evaluate_table)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

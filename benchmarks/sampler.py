@@ -204,6 +204,8 @@ def main() -> None:
         folder = EditionFolder(Path(scratch), options.edition)
         build_edition(folder)
         print(f'## Edition {options.edition}\n')
+        size = megabytes(folder.relation_index)
+        print(f'All that is read is the relation index, {size:.1f} MB (bar: about 18).\n')
         ours = print_stages(folder.relation_index, apply)
         print_filter(folder, ours, apply)
         print_growth(Path(scratch), apply)

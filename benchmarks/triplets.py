@@ -111,8 +111,8 @@ def print_modes(folder: EditionFolder, apply: Callable[..., Figures]) -> Figures
 def print_joins(folder: EditionFolder, ours: Figures, apply: Callable[..., Figures]) -> None:
     print('\n## Beside Polars joins\n')
     print(
-        'Tables joined whole in memory, for some anchors only; each more anchor costs as much '
-        'again, so that all would need the memory in the last column.\n'
+        'Tables joined whole in memory, for some anchors only. Each more anchor takes as much '
+        'memory again, so that all would take what stands in the last column.\n'
     )
     print('| | anchors | triplets | CPU-seconds | a million triplets | peak, MB | all, GB |')
     print('|---|---:|---:|---:|---:|---:|---:|', flush=True)

@@ -95,6 +95,16 @@ def pair_table(
     )
 
 
+def count_by_hardness(index: RelationIndex) -> dict[int, int]:
+    """Count all triplets of an edition by hardness, from the relations alone.
+
+    The same numbers as `triplets.lookup.rows_by_hardness` counts in the published file.
+    """
+    anchor, positive = np.nonzero((index.distance > 0) & (index.distance < UNRELATED))
+    _, supply, _, _ = _supply(index, anchor, positive)
+    return {level: int(count) for level, count in enumerate(supply.sum(axis=0)) if level}
+
+
 def _admitted(index: RelationIndex, stage: Stage) -> NDArray[np.bool_]:
     low = 1 if stage.positive_distance_min is None else 2 * stage.positive_distance_min
     high = UNRELATED if stage.positive_distance_max is None else 2 * stage.positive_distance_max

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import polars as pl
 
-from naics_model.checks import Check
+from naics_model.checks import Check, no_rows
 from naics_model.corpus import activities, concordance, descriptions
 from naics_model.corpus.editions import Edition, edition
-from naics_model.curriculum.checks import check_sampled_items, sampled_items_are_rows
+from naics_model.curriculum.checks import check_relation_index, known_checks
 from naics_model.curriculum.stage import BUILT_IN, load_stage
-from naics_model.errors import DataError
+from naics_model.errors import ConfigurationError, DataError
 from naics_model.storage.files import read_parquet
 from naics_model.storage.layout import EditionFolder
 from naics_model.storage.tables import Table
 from naics_model.taxonomy import distances, relations
 from naics_model.taxonomy.checks import check_distances, check_relations
+from naics_model.triplets import build as triplets
 from naics_model.triplets.relation_index import RelationIndex
 
 CheckTable = Callable[[pl.DataFrame, pl.DataFrame, Edition], list[Check]]
@@ -76,17 +79,39 @@ def _checked(table: Table, check: CheckTable) -> Checked:
     return Checked(run, known)
 
 
-def _sampled(folder: EditionFolder) -> list[Check]:
-    index = RelationIndex.load(folder.relation_index)
-    stages = [load_stage(str(path)) for path in sorted(BUILT_IN.glob('*.yaml'))]
-    return [check_sampled_items(index, folder.triplets, stages)]
+def _check_relation_index(folder: EditionFolder) -> list[Check]:
+    path = folder.relation_index
+    index, codes = RelationIndex.load(path), _read(folder, descriptions.TABLE)
+    if index.codes != tuple(codes['code']):
+        raise DataError(f'{path} is of other codes than {folder.descriptions}: build it again.')
+    stages = [load_stage(str(stage)) for stage in sorted(BUILT_IN.glob('*.yaml'))]
+    try:
+        return check_relation_index(index, folder.triplets, stages)
+    except ConfigurationError as error:
+        # The stages are right; so it is the index that is not.
+        raise DataError(f'{path} cannot be drawn from ({error}) Build it again.') from error
 
+
+def _check_triplets(folder: EditionFolder) -> list[Check]:
+    path = folder.triplets
+    if not path.is_file():
+        raise DataError(f'{path} does not exist: run the step that writes it first.')
+    try:
+        schema = pl.read_parquet_schema(path)
+        rows = pl.scan_parquet(path).select(pl.len()).collect().item()
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).partition('\n')[0]
+        raise DataError(f'{path} is damaged ({reason}): build it again.') from None
+    _same_columns(path, pl.Schema(schema), triplets.TABLE)
+    return [_has_rows(pl.DataFrame() if rows else pl.DataFrame({'rows': [0]}))]
+
+
+_has_rows = partial(no_rows, 'has_rows', good='There are triplets.', bad='Files without a triplet')
 
 CHECKED = {
     **{name: _checked(*table) for name, table in TABLES.items()},
-    'relation_index': Checked(
-        _sampled, lambda: [sampled_items_are_rows(pl.DataFrame())], also_reads=('triplets',)
-    ),
+    'triplets': Checked(_check_triplets, lambda: [_has_rows(pl.DataFrame())]),
+    'relation_index': Checked(_check_relation_index, known_checks, also_reads=('triplets',)),
 }
 """Name of an asset -> the checks of its file."""
 
@@ -94,14 +119,16 @@ CHECKED = {
 def _read(folder: EditionFolder, table: Table) -> pl.DataFrame:
     path = folder.file(table.name)
     frame = read_parquet(path)
-    if frame.schema != table.schema:
+    _same_columns(path, frame.schema, table)
+    return frame
+
+
+def _same_columns(path: Path, found: pl.Schema, table: Table) -> None:
+    if found != table.schema:
         differing = sorted(
-            name
-            for name in {*frame.schema, *table.schema}
-            if frame.schema.get(name) != table.schema.get(name)
+            name for name in {*found, *table.schema} if found.get(name) != table.schema.get(name)
         )
         raise DataError(
             f'{path} has not the columns that this release writes ({", ".join(differing)} '
             f'{"differ" if len(differing) > 1 else "differs"}): build it again.'
         )
-    return frame

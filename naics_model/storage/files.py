@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,8 @@ from typing import Any
 import polars as pl
 
 from naics_model.errors import DataError, StorageError
+
+_ABANDONED_SECONDS = 24 * 3600
 
 
 @contextmanager
@@ -56,6 +60,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def _replacing(path: Path) -> Iterator[Path]:
+    # What a killed process left behind; a younger one may still be at work.
+    for left in path.parent.glob(f'.{glob.escape(path.stem)}.*.partial{path.suffix}'):
+        if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
+            left.unlink(missing_ok=True)
     # The suffix stays last: writers such as DuckDB and matplotlib choose the format by it.
     temporary = path.with_name(f'.{path.stem}.{secrets.token_hex(4)}.partial{path.suffix}')
     try:

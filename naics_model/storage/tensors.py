@@ -45,5 +45,6 @@ def read_tensors(path: Path, what: str) -> tuple[Any, dict[str, NDArray[Any]]]:
             return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, ValueError) as error:
         raise DataError(
-            f'{path} is not {what} ({error}): delete it and run its step again.'
+            f'{path} is not {what} ({error}): name another file, or run the step that writes it '
+            'again.'
         ) from error

@@ -9,6 +9,7 @@ that is published is made with it.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import time
 from collections.abc import Callable
@@ -23,7 +24,7 @@ import polars as pl
 from naics_model.errors import DataError
 from naics_model.storage.files import atomic_write
 from naics_model.storage.tables import Column, Table
-from naics_model.triplets.hardness import LEVELS
+from naics_model.triplets.lookup import count_by_hardness
 from naics_model.triplets.relations import database, load_relations, sql_text
 
 TABLE = Table(
@@ -130,7 +131,7 @@ def build_triplets(
         digest = _digest(connection, mode)
         with atomic_write(out) as temporary:
             written = _write(connection, temporary, digest, progress)
-            counts = _count_by_hardness(connection, temporary)
+            counts = count_by_hardness(connection, temporary)
             if sum(counts.values()) != written:
                 raise DataError(
                     f'{out} held {sum(counts.values()):,} of {written:,} triplets after writing '
@@ -202,19 +203,18 @@ def _write(
                     progress(f'Triplets: {size:.1f} MB after {time.perf_counter() - start:.0f} s')
             return int(running.result()[0][0])
         except duckdb.IOException as error:
-            # As Python's own writers say it: a full disk, for one.
-            raise OSError(str(error).partition('\n')[0]) from error
+            raise _as_of_the_system(error) from error
         except BaseException:
             # Ctrl-C lands in this thread: without this the pool would wait for the whole query.
             connection.interrupt()
             raise
 
 
-def _count_by_hardness(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[int, int]:
-    rows = connection.execute(
-        'select hardness, count(*) from read_parquet(?) group by hardness', [str(path)]
-    ).fetchall()
-    return dict.fromkeys(LEVELS, 0) | dict(rows)
+def _as_of_the_system(error: duckdb.IOException) -> OSError:
+    """Return what the system told DuckDB as Python's own writers tell it: a full disk, for one."""
+    said = str(error).partition('\n')[0]
+    number = re.search(r'"errno":"(\d+)"', said)
+    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(said)
 
 
 def _digest(connection: duckdb.DuckDBPyConnection, mode: Mode) -> str:

@@ -1,14 +1,18 @@
-"""Finding single triplets among the published ones."""
+"""Questions to the published triplets: how many of each hardness, and which rows are not there."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from naics_model.errors import DataError
+from naics_model.triplets.hardness import LEVELS
 from naics_model.triplets.relations import database, sql_text
 
 _TYPES = {
@@ -16,38 +20,61 @@ _TYPES = {
     'positive_idx': np.uint16,
     'negative_idx': np.uint16,
     'hardness': np.uint8,
+    'positive_distance': np.uint8,
+    'negative_distance': np.uint8,
 }
 
 
-def absent_rows(
-    triplets: Path,
-    anchor: NDArray[np.integer],
-    positive: NDArray[np.integer],
-    negative: NDArray[np.integer],
-    hardness: NDArray[np.integer],
-) -> pl.DataFrame:
-    """Return which triplets are not in the published file with that very hardness.
+def absent_rows(triplets: Path, rows: Mapping[str, NDArray[np.integer]]) -> pl.DataFrame:
+    """Return which rows are not in the published file.
 
     Args:
         triplets: the file.
-        anchor, positive, negative: (R,) code indices.
-        hardness: (R,), 1 to 8.
+        rows: each column of the file, (R,) values.
 
     Returns:
-        anchor_idx, positive_idx, negative_idx, hardness of those that are not, each once.
+        Those that are not there, each once, with the columns of the file.
 
     Raises:
-        DataError: the file is missing.
+        DataError: the file is missing, or is no file of triplets.
         ConfigurationError: there is too little memory.
     """
+    wanted = {name: np.ascontiguousarray(rows[name], dtype) for name, dtype in _TYPES.items()}
+    with _opened(triplets) as connection:
+        connection.register('wanted', wanted)
+        return pl.DataFrame(connection.execute(sql_text('absent_rows')).fetchnumpy())
+
+
+def rows_by_hardness(triplets: Path) -> dict[int, int]:
+    """Count the rows of each hardness in the published file; others than 1 to 8 are counted, too.
+
+    Raises:
+        DataError: the file is missing, or is no file of triplets.
+    """
+    with _opened(triplets) as connection:
+        return count_by_hardness(connection, triplets)
+
+
+def count_by_hardness(connection: duckdb.DuckDBPyConnection, triplets: Path) -> dict[int, int]:
+    """Count the rows of each hardness in a file of triplets."""
+    rows = connection.execute(
+        'select hardness, count(*) from read_parquet(?) group by hardness', [str(triplets)]
+    ).fetchall()
+    return dict.fromkeys(LEVELS, 0) | dict(rows)
+
+
+@contextmanager
+def _opened(triplets: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     if not triplets.is_file():
         raise DataError(f'{triplets} does not exist: run the step that writes it first.')
-    columns = (anchor, positive, negative, hardness)
-    wanted = {
-        name: np.ascontiguousarray(values, dtype)
-        for (name, dtype), values in zip(_TYPES.items(), columns, strict=True)
-    }
     with database() as connection:
-        connection.register('wanted', wanted)
         connection.execute('set variable triplets = ?', [str(triplets)])
-        return pl.DataFrame(connection.execute(sql_text('absent_rows')).fetchnumpy())
+        try:
+            yield connection
+        except duckdb.OutOfMemoryException:
+            raise
+        except duckdb.Error as error:
+            reason = str(error).partition('\n')[0]
+            raise DataError(
+                f'{triplets} is damaged, or no file of triplets ({reason}): build it again.'
+            ) from error

@@ -90,9 +90,41 @@ class RelationIndex:
             DataError: the file is missing or is not a relation index.
         """
         header, tensors = read_tensors(path, 'a relation index')
-        if tensors.keys() != set(_TENSORS):
-            raise DataError(f'{path} is not a relation index: delete it and run its step again.')
-        return cls(tuple(header['codes']), **tensors)
+        if tensors.keys() != set(_TENSORS) or 'codes' not in header:
+            raise DataError(
+                f'{path} is not a relation index: name another file, or build it again.'
+            )
+        index = cls(tuple(header['codes']), **tensors)
+        if wrong := index._fault():
+            raise DataError(f'{path} is damaged ({wrong}): build it again.')
+        return index
+
+    def _fault(self) -> str | None:
+        """Return what of the arrays is not as it is described above, at a glance."""
+        n, targets = len(self), len(self.exclusion_targets)
+        for name, dtype, shape in (
+            ('levels', np.uint8, (n,)),
+            ('distance', np.uint8, (n, n)),
+            ('order', np.uint16, (n, n)),
+            ('offsets', np.int32, (n, UNRELATED + 3)),
+            ('exclusion_offsets', np.int32, (n + 1,)),
+            ('exclusion_targets', np.uint16, (targets,)),
+        ):
+            array = getattr(self, name)
+            if (array.dtype, array.shape) != (dtype, shape):
+                return f'{name} is {array.dtype} {array.shape}, not {np.dtype(dtype)} {shape}'
+        ends = self.exclusion_offsets
+        for true, what in (
+            ([len(code) for code in self.codes] == self.levels.tolist(), 'levels'),
+            ((self.distance == self.distance.T).all(), 'distance'),
+            (self.order.max(initial=0) < max(n, 1), 'order'),
+            (bool((np.diff(self.offsets) >= 0).all()), 'offsets'),
+            (ends[0] == 0 and ends[-1] == targets and (np.diff(ends) >= 0).all(), 'exclusions'),
+            (self.exclusion_targets.max(initial=0) < max(n, 1), 'exclusion_targets'),
+        ):
+            if not true:
+                return f'{what} cannot be of these codes'
+        return None
 
 
 def negative_keys(distance: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -8,12 +8,14 @@
 with rows as (
     select distinct * from wanted
 ), of_these_pairs as (
-    select anchor_idx, positive_idx, negative_idx, hardness
+    select *
     from read_parquet(getvariable('triplets'))
     where anchor_idx::uinteger * 65536 + positive_idx in (
         select anchor_idx::uinteger * 65536 + positive_idx from rows
     )
 )
 from rows
-anti join of_these_pairs using (anchor_idx, positive_idx, negative_idx, hardness)
+anti join of_these_pairs using (
+    anchor_idx, positive_idx, negative_idx, hardness, positive_distance, negative_distance
+)
 order by all;

@@ -1,5 +1,5 @@
 -- The triplets as people read them: codes and whole distances, under the column names that the
--- published tables use. A view only, because spelled out it would be a hundred times the size.
+-- published tables use. A view only: the indices are what is stored.
 --
 -- DuckDB turns a condition on anchor_code or positive_code into a range of indices, and skips the
 -- parts of the file outside it: on 2022 a question about one anchor reads 0.5 of 20 MB (measured:

@@ -79,6 +79,20 @@ def test_a_killed_process_keeps_the_old_file(tmp_path: Path) -> None:
     assert path.read_text() == 'old'
 
 
+def test_what_a_killed_process_left_is_removed_a_day_later(tmp_path: Path) -> None:
+    path = tmp_path / 'triplets.parquet'
+    old, young, other = (
+        tmp_path / f'.{stem}.{mark}.partial.parquet'
+        for stem, mark in (('triplets', 'aa'), ('triplets', 'bb'), ('distances', 'cc'))
+    )
+    for left in (old, young, other):
+        left.write_bytes(b'part')
+    for left in (old, other):
+        os.utime(left, (0, 0))
+    write_bytes(b'whole', path)
+    assert sorted(tmp_path.iterdir()) == sorted([path, young, other])
+
+
 def test_a_block_that_writes_nothing_is_an_error_and_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / 'file.txt'
     path.write_text('old')

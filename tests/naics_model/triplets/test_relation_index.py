@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -107,6 +109,37 @@ def test_a_file_that_is_no_index_is_refused(tmp_path: Path) -> None:
         RelationIndex.load(path)
     path.write_bytes(b'no tensors')
     with pytest.raises(DataError, match='is not a relation index'):
+        RelationIndex.load(path)
+
+
+@pytest.mark.parametrize(
+    ('field', 'change', 'wrong'),
+    [
+        ('codes', lambda codes: codes[::-1], 'levels cannot be of these codes'),
+        ('codes', lambda codes: codes[:-1], 'levels is uint8'),
+        ('levels', lambda levels: np.full_like(levels, 6), 'levels cannot be'),
+        ('distance', lambda distance: distance[:-1], 'distance is uint8'),
+        ('distance', np.triu, 'distance cannot be'),
+        ('order', lambda order: order.astype(np.int64), 'order is int64'),
+        ('order', lambda order: order + np.uint16(1), 'order cannot be'),
+        ('offsets', lambda offsets: offsets[:, ::-1].copy(), 'offsets cannot be'),
+        ('exclusion_offsets', lambda ends: ends + np.int32(1), 'exclusions cannot be'),
+        ('exclusion_targets', lambda targets: targets + np.uint16(9999), 'exclusion_targets can'),
+    ],
+)
+def test_a_damaged_index_is_refused(
+    edition: tuple[Path, Path],
+    tmp_path: Path,
+    field: str,
+    change: Callable[[Any], Any],
+    wrong: str,
+) -> None:
+    path = tmp_path / 'index.safetensors'
+    index = build_relation_index(*edition, path)
+    dataclasses.replace(index, **{field: change(getattr(index, field))}).save(path)
+    with pytest.raises(
+        DataError, match=rf'index\.safetensors is damaged \({wrong}.*build it again'
+    ):
         RelationIndex.load(path)
 
 

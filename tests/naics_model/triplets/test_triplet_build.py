@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from typing import Any, get_args
 
 import duckdb
@@ -260,10 +264,19 @@ def test_too_little_memory_is_told_in_a_sentence(
 def test_progress_tells_the_size_so_far(
     edition: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, '_PROGRESS_SECONDS', 0)
+    wait = build.wait
+    times = iter([0])
+
+    def slow_at_first(*arguments: Any, **options: Any) -> Any:
+        # The small edition is written before one can look; so the first look finds nothing.
+        done = wait(*arguments, **options)
+        return done._replace(done=set()) if next(times, None) == 0 else done
+
+    monkeypatch.setattr(build, 'wait', slow_at_first)
     told: list[str] = []
     build_triplets(*edition, tmp_path / 'triplets.parquet', progress=told.append)
-    assert told[0] == 'Triplets: 0.0 MB after 0 s'
+    assert len(told) == 1
+    assert re.fullmatch(r'Triplets: 0\.0 MB after \d s', told[0])
 
 
 def _by_code(descriptions: Path, triplets: Path) -> dict[tuple[str, str, str], int]:
@@ -272,3 +285,29 @@ def _by_code(descriptions: Path, triplets: Path) -> dict[tuple[str, str, str], i
         'select anchor_code, positive_code, negative_code, hardness from published_triplets'
     ).fetchall()
     return {(a, p, n): hardness for a, p, n, hardness in rows}
+
+
+def test_a_full_disk_is_told_in_a_sentence_and_the_old_file_stays(
+    edition: tuple[Path, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / 'triplets.parquet'
+    out.write_bytes(b'old')
+    # A process of its own, in which no file can grow: as on a full disk.
+    program = f"""
+import resource, signal
+from pathlib import Path
+from naics_model.errors import StorageError
+from naics_model.triplets.build import build_triplets
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+try:
+    build_triplets(Path({str(edition[0])!r}), Path({str(edition[1])!r}), Path({str(out)!r}))
+except StorageError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, '-c', program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith(f'{out} could not be written (File too large): free space')
+    assert out.read_bytes() == b'old'
+    assert not list(tmp_path.glob('.*'))

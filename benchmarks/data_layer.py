@@ -50,8 +50,8 @@ def main() -> None:
     options = parser.parse_args()
     print_head(f'Data layer, edition {options.edition}', 'data_layer.py')
     print(
-        'Each step is a process of its own. Its checks are counted, and in the CPU-seconds also its '
-        'imports, half a second that a run of all steps pays once. The relation index is held '
+        'Each step is a process of its own. Its checks are counted, and in the CPU-seconds also '
+        'its imports, half a second that a run of all steps pays once. The relation index is held '
         'against all triplets.\n'
     )
     print('| step | CPU-seconds | wall seconds | peak memory, MB | output, MB |')

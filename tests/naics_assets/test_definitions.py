@@ -93,4 +93,4 @@ def test_what_everything_follows_from_is_checked_first(graph: dg.Definitions) ->
         for asset, checked in CHECKED.items()
     }
     assert {'counts_per_level', 'codes_unique', 'no_empty_text'} <= blocking['descriptions']
-    assert blocking['relation_index'] == {'sampled_items_are_rows'}
+    assert blocking['relation_index'] == {'same_counts', 'sampled_items_are_rows'}

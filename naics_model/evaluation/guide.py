@@ -1,12 +1,13 @@
 """The metrics of the report: their names, what people read, and which direction is good.
 
-Words only. How a metric is computed is said where it is computed (`structure`, `radius`,
-`retrieval`); here is what it means to someone who has never seen it.
+Words only. How a metric is computed is said where it is computed (`correlation`, `distortion`,
+`ranking`, `radius`, `retrieval`, `exclusions`); here is what it means to someone who has never
+seen it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -54,6 +55,50 @@ RETRIEVAL = (
         'First answer: 5 digits right',
         'How often it is at least in the right five-digit industry.',
     ),
+    Metric(
+        'retrieval/macro_hit_at_1',
+        'Hit@1, mean over codes',
+        'Hit@1 with each code counting once. Some codes have hundreds of activities, others one: '
+        'if this figure is lower, the rarely asked codes are found less often.',
+    ),
+    *(
+        Metric(
+            f'retrieval/macro_{name}',
+            f'{label}, mean over codes',
+            f'{label} with each code counting once.',
+        )
+        for name, label in (('hit_at_5', 'Hit@5'), ('hit_at_10', 'Hit@10'), ('mrr', 'MRR'))
+    ),
+)
+
+# The hard part of the same questions (`retrieval.hard_metrics`).
+HARD = (
+    Metric(
+        'hard/share',
+        'Hard questions',
+        'Share of questions whose nearest known activity belongs to another code. Repeating the '
+        'code of the nearest known activity gets every one of them wrong.',
+        best=None,
+    ),
+    *(
+        replace(metric, key=metric.key.replace('retrieval/', 'hard/'), meaning='')
+        for metric in RETRIEVAL
+    ),
+)
+
+EXCLUSIONS = (
+    Metric(
+        'exclusions/nearer_target',
+        'Exclusion nearer its target',
+        'A code’s text says what belongs to another code instead. How often such a sentence, '
+        'read alone, stands nearer the code that it names than the code in whose text it stands; '
+        'guessing gives 0.5.',
+    ),
+    Metric(
+        'exclusions/macro_nearer_target',
+        'Exclusion nearer its target, mean over codes',
+        'The same with each excluding code counting once.',
+    ),
 )
 
 STRUCTURE = (
@@ -80,11 +125,33 @@ STRUCTURE = (
         'The lengths again, over pairs of one sector only.',
     ),
     Metric(
+        'structure/cophenetic_correlation',
+        'Cophenetic correlation',
+        'If one did not know the tree and built one by joining the nearest industries step by '
+        'step, how well would it agree with the true one? From -1 to 1.',
+    ),
+    Metric(
         'structure/average_distortion',
         'Average distortion',
         'By what share distances miss the tree distances on average, after the best common scale. '
         '0 is a perfect drawing of the tree.',
         best='lower',
+    ),
+    Metric(
+        'structure/worst_distortion',
+        'Worst distortion',
+        'How many times more the most stretched pair of codes is stretched than the least. 1 is a '
+        'perfect drawing; left open where two codes share a place, because no factor is enough '
+        'then.',
+        best='lower',
+        decimals=1,
+    ),
+    Metric(
+        'structure/worst_distortion_middle',
+        'Worst distortion, middle 99.8 %',
+        'The same without the thousandth of pairs at either end.',
+        best='lower',
+        decimals=1,
     ),
     Metric(
         'structure/edge_map',
@@ -95,6 +162,21 @@ STRUCTURE = (
         'structure/edge_mean_rank',
         'Edge mean rank',
         'The mean place of a parent or child among all codes; 1 is best.',
+        best='lower',
+        decimals=1,
+    ),
+    Metric(
+        'structure/closure_map',
+        'Closure mAP',
+        'Are all the codes above a code, up to its sector, nearer than all others? The codes below '
+        'it count as others, so that this figure and the edge mAP can not both be 1: the exact '
+        'distances of the 2022 tree have an edge mAP of 1 and a closure mAP of 0.49.',
+    ),
+    Metric(
+        'structure/closure_mean_rank',
+        'Closure mean rank',
+        'The mean place of a code above among all codes; 1 is best, 5.3 is that of the exact '
+        'distances of the 2022 tree.',
         best='lower',
         decimals=1,
     ),
@@ -119,10 +201,33 @@ STRUCTURE = (
         'Mean of 1 / place of the parent, without the easy cases.',
     ),
     Metric(
+        'structure/child_at_5',
+        'Child@5',
+        'Of the codes one level down that are nearest to a code (five, or as many as it has '
+        'children if these are fewer), the share that are its children.',
+    ),
+    Metric(
+        'structure/sibling_confusion',
+        'Sibling confusion',
+        'How often the nearest industry of an industry with siblings is none of them: it has '
+        'another parent.',
+        best='lower',
+    ),
+    Metric(
+        'structure/leaf_ndcg_at_5',
+        'Leaf NDCG@5',
+        'The next question for the five nearest.',
+    ),
+    Metric(
         'structure/leaf_ndcg_at_10',
         'Leaf NDCG@10',
         'Are the ten nearest industries of an industry its closest relatives, the closest first? '
         '1 is the best order.',
+    ),
+    Metric(
+        'structure/leaf_ndcg_at_20',
+        'Leaf NDCG@20',
+        'The same for the twenty nearest.',
     ),
     Metric(
         'structure/tie_share',

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from naics_model.evaluation.structure import spearman
+from naics_model.evaluation.correlation import spearman
 from naics_model.taxonomy.tree import LEVELS, Taxonomy
 
 Floats = NDArray[np.floating]

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from naics_model.corpus.editions import edition as known_edition
-from naics_model.corpus.editions import load_editions
+from naics_model.corpus.options import LATEST, DataDir, EditionName, options_of
 from naics_model.curriculum import terminal
 from naics_model.curriculum.stage import known_stages, load_stage
 from naics_model.curriculum.supply import advice, stage_supply, verdict
@@ -61,26 +61,17 @@ def check_stage(
     stage: Annotated[
         str, typer.Argument(metavar='STAGE', help='The name of a stage, or the path of its YAML.')
     ],
-    edition: Annotated[
-        str,
-        typer.Option(
-            '--edition', '-e', metavar='NAME', help=f'One of {", ".join(load_editions())}.'
-        ),
-    ] = '2022',
-    data_dir: Annotated[
-        Path,
-        typer.Option(
-            metavar='DIR',
-            envvar='NAICS_DATA_DIR',
-            help='Where files are, as DIR/EDITION/LAYER/FILE.',
-        ),
-    ] = Path('data'),
+    edition: EditionName = LATEST,
+    data_dir: DataDir = Path('data'),
     relation_index: Annotated[
         Path | None,
         typer.Option(metavar='FILE', help="Read this relation index, not the edition's."),
     ] = None,
     items: Annotated[
-        int, typer.Option(min=1, metavar='N', help='Items to draw: pairs with their negatives.')
+        int,
+        typer.Option(
+            min=1, metavar='N', help='Items to draw, at most: pairs with their negatives.'
+        ),
     ] = 100_000,
     seed: Annotated[int, typer.Option(min=0, metavar='N', help='Of the draws.')] = 0,
 ) -> None:
@@ -103,10 +94,9 @@ def check_stage(
     name = known_edition(edition).name
     path = relation_index or EditionFolder(data_dir, name).relation_index
     if not path.is_file():
-        where = '' if data_dir == Path('data') else f' --data-dir {data_dir}'
         raise DataError(
-            f'There is no relation index {path}: build it with naics data --edition {name} '
-            f'--through relation_index{where}.'
+            f'There is no relation index {path}: build it with naics data '
+            f'{options_of(name, data_dir)} --through relation_index.'
         )
     supply = stage_supply(RelationIndex.load(path), asked, items=items, seed=seed)
 
@@ -115,7 +105,7 @@ def check_stage(
     console.width = max(console.width, terminal.WIDTH)
     source = f'edition {name}' if relation_index is None else str(relation_index)
     share = supply.effective_pairs / supply.pairs
-    console.print(f'[bold]{escape(asked.name)}[/], {escape(source)}\n')
+    console.print(f'[bold]{asked.name}[/], {escape(source)}\n')
     console.print(f'positives  {terminal.positives(asked)}')
     console.print(f'negatives  {terminal.negatives(asked)}')
     console.print(f'eligible   {supply.pairs:,} pairs of {supply.anchors:,} anchors')
@@ -126,7 +116,8 @@ def check_stage(
         f'draws      spread as over {supply.effective_pairs:,.0f} equally likely pairs, '
         f'{share:.1%} of the eligible\n'
     )
-    console.print(f'The mix, in {items:,} items drawn with seed {seed}')
+    fewer = f' (not {items:,}, as each has so many negatives)' if supply.items < items else ''
+    console.print(f'The mix, in {supply.items:,} items drawn with seed {seed}{fewer}')
     console.print(terminal.mix_table(supply, plain=console.options.ascii_only))
     console.print(f'\nThe {supply.pairs:,} pairs, by the negatives that they have')
     console.print(terminal.pair_table(supply))

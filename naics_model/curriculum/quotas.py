@@ -122,11 +122,13 @@ def balanced_weights(
 
     price = _MIX_PRICE
     best = weights_at(price)
-    while not is_spread(best) and price >= 1:
+    # This ends: uniform weights miss by a squared distance of 2 at most, so KL(w || uniform) is at
+    # most the price, and the weights are spread over at least exp(-price) of the pairs.
+    while not is_spread(best):
         price /= 2
         best = weights_at(price)
     while gap(best) > TOLERANCE and price < _HIGHEST_PRICE:
-        price *= 1.25
+        price = min(1.25 * price, _HIGHEST_PRICE)
         dearer = weights_at(price)
         if not is_spread(dearer) or gap(dearer) >= gap(best):
             break

@@ -6,6 +6,7 @@ taxonomy can supply a stage is counted in `supply.py`.
 
 import math
 import os
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,15 +20,18 @@ BUILT_IN = Path(__file__).parent / 'stages'
 
 Level = Annotated[int, Field(strict=True, ge=2, le=6)]
 Bucket = Annotated[int, Field(strict=True, ge=1, le=8)]
-Distance = Annotated[float, Field(ge=0.5, le=10.0)]
-Count = Annotated[int, Field(strict=True, ge=1)]
+# Strict, here too: true and "3.0" are mistakes, not numbers.
+Distance = Annotated[float, Field(strict=True, ge=0.5, le=10.0)]
+Share = Annotated[float, Field(strict=True, ge=0, le=1)]
+# Negatives are counted in 16 bits.
+Count = Annotated[int, Field(strict=True, ge=1, le=65_535)]
 
 
 class Stage(BaseModel):
     """The settings of one stage, under the keys of its YAML.
 
     Attributes:
-        name: what runs and folders are called.
+        name: what runs and folders are called; letters from a to z, digits, `_`, `.` and `-`.
         positive_levels: levels (number of digits) that a positive may have; an anchor may have any.
         positive_distance_min: least curriculum distance of a positive, inclusive; null for none.
         positive_distance_max: greatest curriculum distance of a positive, inclusive; null for none.
@@ -40,13 +44,13 @@ class Stage(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra='forbid')
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, Field(pattern=r'^[A-Za-z0-9_][A-Za-z0-9_.-]*$')]
     positive_levels: tuple[Level, ...] = Field(min_length=1)
     positive_distance_min: Distance | None = None
     positive_distance_max: Distance | None = None
     max_positives: Count | None = None
     difficulty_buckets: tuple[Bucket, ...] = Field(min_length=1)
-    bucket_percentages: dict[Bucket, Annotated[float, Field(ge=0, le=1)]]
+    bucket_percentages: dict[Bucket, Share]
     k_negatives: Count
 
     @model_validator(mode='after')
@@ -83,7 +87,6 @@ def known_stages() -> dict[str, Path]:
     """
     built_in, own = _files(BUILT_IN), _files(stage_folder())
     if taken := sorted(built_in.keys() & own.keys()):
-        # Neither may hide the other: reports say which stage was trained by its name alone.
         raise ConfigurationError(
             f'{own[taken[0]]} takes the name of the built-in stage {taken[0]}: rename the file, '
             'and the name in it.'
@@ -99,10 +102,11 @@ def load_stage(name_or_path: str) -> Stage:
             '02_stage_medium', or of `<name>.yaml` in the folder of the user's.
 
     Raises:
-        ConfigurationError: there is no such stage, or its settings are wrong.
+        ConfigurationError: there is no such stage, or its settings are wrong, or a file of the
+            user's takes the name of a built-in stage.
     """
     given = Path(name_or_path)
-    if given.suffix in ('.yaml', '.yml'):
+    if given.suffix == '.yaml':
         if not given.is_file():
             raise ConfigurationError(
                 f'There is no stage file {given}: give the path of one that exists, or the name of '
@@ -128,8 +132,11 @@ def _files(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         return {}
     # Hidden files are not stages: macOS and editors leave such copies behind.
-    paths = sorted(path for path in folder.glob('*.yaml') if not path.name.startswith('.'))
-    return {path.stem: path for path in paths}
+    return {
+        path.stem: path
+        for path in sorted(folder.glob('*.yaml'))
+        if path.is_file() and not path.name.startswith('.')
+    }
 
 
 def _names(known: dict[str, Path]) -> str:
@@ -144,19 +151,53 @@ def _names(known: dict[str, Path]) -> str:
     )
 
 
+class _RepeatedKeyError(Exception):
+    """A mapping has a key twice."""
+
+
+class _StageLoader(yaml.SafeLoader):
+    """Plain YAML that refuses a repeated key, where YAML itself would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        found = set()
+        for key_node, _ in node.value:
+            # Others are no key of a stage; `<<` merges mappings.
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.value == '<<':
+                continue
+            # As values, so that 1 and 0x1 are one key.
+            key = self.construct_object(key_node)
+            if key in found:
+                raise _RepeatedKeyError(key_node.value)
+            found.add(key)
+        return super().construct_mapping(node, deep)
+
+
 def _read(path: Path) -> Stage:
     try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+        content = yaml.load(path.read_text(encoding='utf-8'), _StageLoader)
     except OSError as error:
         raise ConfigurationError(f'{path} cannot be read: {error.strerror}.') from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except _RepeatedKeyError as error:
+        raise ConfigurationError(f'{path} has the key {error} twice: keep one of them.') from error
+    except RecursionError as error:
+        raise ConfigurationError(
+            f'{path} is nested too deep: the values of a stage are plain, lists, or one mapping.'
+        ) from error
+    # A ValueError: text that is not UTF-8, or such as the date 2022-99-99.
+    except (yaml.YAMLError, ValueError) as error:
         reason = ' '.join(str(error).split())
         raise ConfigurationError(f'{path} is not YAML: {reason}.') from error
     if not isinstance(content, dict):
         raise ConfigurationError(
             f'{path} must hold the keys of a stage: {_list(Stage.model_fields)}.'
         )
-    return parse_stage(content, str(path))
+    stage = parse_stage(content, str(path))
+    # Reports say which stage was trained by its name alone.
+    if stage.name in _files(BUILT_IN) and path.resolve().parent != BUILT_IN.resolve():
+        raise ConfigurationError(
+            f'{path} takes the name of the built-in stage {stage.name}: give it another name.'
+        )
+    return stage
 
 
 def parse_stage(content: dict[str, Any], source: str) -> Stage:
@@ -178,12 +219,18 @@ def parse_stage(content: dict[str, Any], source: str) -> Stage:
 
 def _explain(detail: Any) -> str:
     key = '.'.join(str(part) for part in detail['loc'] if part != '[key]')
-    if detail['type'] == 'extra_forbidden':
+    # The latter where a key is no text.
+    if detail['type'] in ('extra_forbidden', 'invalid_key'):
         return f'{key} is not a key of a stage, which are {_list(Stage.model_fields)}'
     if detail['type'] == 'missing':
         return f'{key} is missing'
     if detail['type'] == 'value_error':
         return str(detail['ctx']['error'])
+    if detail['type'] == 'string_pattern_mismatch':
+        return (
+            f'{key} is {detail["input"]!r}, but must be of letters from a to z, digits, _, . and '
+            '-, and not begin with . or -'
+        )
     message = detail['msg'][0].lower() + detail['msg'][1:]
     # What a person writes is YAML.
     message = message.replace('tuple', 'list').replace('dictionary', 'mapping')

@@ -18,6 +18,8 @@ from naics_model.triplets.relation_index import RelationIndex
 
 # Numbers of one draw: some tens of megabytes, whatever K is.
 _DRAWN_AT_ONCE = 2**20
+# Drawing compares the K negatives of an item with each other; so many take about five seconds.
+_COMPARISONS = 2 * 10**9
 # The least share that a mix in words names.
 _WORTH_NAMING = 0.01
 
@@ -49,6 +51,11 @@ class BucketSupply:
         """How far the draws are from the request in the long run; below 0 where they are short."""
         return self.expected - self.requested
 
+    @property
+    def is_off(self) -> bool:
+        """Whether that is more than five points."""
+        return _off(self.gap)
+
 
 @dataclass(frozen=True)
 class StageSupply:
@@ -60,7 +67,7 @@ class StageSupply:
         too_few: pairs that the stage admits, left out because they have fewer than K negatives.
         anchors: different anchors of the eligible pairs.
         effective_pairs: how many equally likely pairs would spread the draws as widely.
-        items: how many were drawn.
+        items: how many were drawn, fewer than were asked for where K is large.
         buckets: hardness 1 to 8.
     """
 
@@ -75,7 +82,7 @@ class StageSupply:
     @property
     def missed(self) -> tuple[BucketSupply, ...]:
         """The buckets that are more than five points off, the farthest first."""
-        off = [bucket for bucket in self.buckets if abs(bucket.gap) > TOLERANCE]
+        off = [bucket for bucket in self.buckets if bucket.is_off]
         return tuple(sorted(off, key=lambda bucket: -abs(bucket.gap)))
 
 
@@ -85,13 +92,14 @@ def stage_supply(index: RelationIndex, stage: Stage, *, items: int, seed: int) -
     Args:
         index: the edition's relations.
         stage: what is asked for.
-        items: how many to draw.
+        items: how many to draw, at most; fewer where K is so large that they would take minutes.
         seed: of the draws.
 
     Raises:
         ConfigurationError: the stage leaves nothing to draw.
     """
     sampler = TripletSampler(index, stage, seed=seed)
+    items = min(items, max(1, _COMPARISONS // stage.k_negatives**2))
     drawn = np.zeros(COLUMNS, np.int64)
     at_once = max(1, _DRAWN_AT_ONCE // stage.k_negatives)
     for start in range(0, items, at_once):
@@ -166,16 +174,18 @@ def _reason(bucket: BucketSupply, supply: StageSupply) -> str:
         return f'{found}, because it takes what harder buckets leave'
     if bucket.pairs_with_none == supply.pairs:
         return f'{found}, because none of the {supply.pairs:,} pairs has a negative of it'
+    whole = f'only {bucket.pairs_with_quota:,} of {supply.pairs:,} pairs have'
+    if not bucket.pairs_with_quota:
+        whole = f'none of the {supply.pairs:,} pairs has'
     return (
-        f'{found}, because only {bucket.pairs_with_quota:,} of {supply.pairs:,} pairs have the '
-        f'{bucket.quota} negatives of it that an item asks for, and {bucket.pairs_with_none:,} '
-        'have none'
+        f'{found}, because {whole} the {bucket.quota} negatives of it that an item asks for, and '
+        f'{bucket.pairs_with_none:,} have none'
     )
 
 
 def _too_coarse(bucket: BucketSupply, supply: StageSupply) -> bool:
     """Whether a whole number of K negatives is already too far from the share."""
-    return _off(bucket.requested, bucket.quota, supply.stage.k_negatives)
+    return _off(bucket.quota / supply.stage.k_negatives - bucket.requested)
 
 
 def _fine_enough(stage: Stage) -> int:
@@ -183,13 +193,13 @@ def _fine_enough(stage: Stage) -> int:
     k = stage.k_negatives
     # A quota is less than one negative off, so this ends at 20 at the latest.
     while any(
-        _off(share, quotas(stage.bucket_percentages, k)[level], k)
+        _off(quotas(stage.bucket_percentages, k)[level] / k - share)
         for level, share in stage.bucket_percentages.items()
     ):
         k += 1
     return k
 
 
-def _off(share: float, quota: int, k: int) -> bool:
+def _off(gap: float) -> bool:
     # Rounded: 0.2 - 0.15 must not be more than 0.05.
-    return round(abs(quota / k - share), 9) > TOLERANCE
+    return round(abs(gap), 9) > TOLERANCE

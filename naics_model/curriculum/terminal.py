@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.table import Table
 
 from naics_model.curriculum.stage import BUILT_IN, Stage
-from naics_model.curriculum.supply import TOLERANCE, StageSupply
+from naics_model.curriculum.supply import StageSupply
 from naics_model.taxonomy.tree import LEVELS
 from naics_model.triplets.hardness import HARDNESS
 
@@ -59,7 +59,6 @@ def mix_table(supply: StageSupply, *, plain: bool) -> Table:
     table = _table('hardness', 'asked', 'long run', 'drawn', 'points')
     table.add_column('')
     for bucket in supply.buckets:
-        far = abs(bucket.gap) > TOLERANCE
         table.add_row(
             _hardness(bucket.hardness),
             f'{bucket.requested:.1%}',
@@ -67,7 +66,7 @@ def mix_table(supply: StageSupply, *, plain: bool) -> Table:
             f'{bucket.drawn:.1%}',
             f'{100 * bucket.gap:+.1f}',
             bar(bucket.drawn, plain=plain),
-            style='red' if far else None,
+            style='red' if bucket.is_off else None,
         )
     return table
 

@@ -11,36 +11,21 @@ from rich.console import Console
 
 from naics_model.corpus.editions import edition as known_edition
 from naics_model.corpus.editions import load_editions
+from naics_model.corpus.options import LATEST, DataDir, EditionName, options_of
 from naics_model.dataset.dictionary import PUBLISHED, data_dictionary
 from naics_model.dataset.steps import steps_of
 from naics_model.dataset.terminal import build, summary, validate
 from naics_model.encoder.backbones import MINILM, resolve_backbone
 from naics_model.errors import ConfigurationError, DataError
-from naics_model.storage.layout import EditionFolder, default_data_dir
+from naics_model.storage.layout import EditionFolder
 
 app = typer.Typer()
-
-LATEST = list(load_editions())[-1]
-
-DataDir = Annotated[
-    Path,
-    typer.Option(
-        metavar='DIR',
-        envvar='NAICS_DATA_DIR',
-        help='Where files are, as DIR/EDITION/LAYER/FILE.',
-    ),
-]
 
 
 @app.callback(invoke_without_command=True)
 def build_data(
     context: typer.Context,
-    edition: Annotated[
-        str,
-        typer.Option(
-            '--edition', '-e', metavar='NAME', help=f'One of {", ".join(load_editions())}.'
-        ),
-    ] = LATEST,
+    edition: EditionName = LATEST,
     through: Annotated[
         str,
         typer.Option(metavar='STEP', help='The last step to run, such as relations or triplets.'),
@@ -93,7 +78,9 @@ def build_data(
     console.print()
     console.print(summary(finished, f'Edition {edition}'))
     console.print(f'\nFiles        {folder.path}', highlight=False)
-    console.print(f'Check again  naics data validate {_again(edition, data_dir)}', highlight=False)
+    console.print(
+        f'Check again  naics data validate {options_of(edition, data_dir)}', highlight=False
+    )
 
 
 @app.command('validate')
@@ -115,7 +102,7 @@ def validate_data(
     if not folders:
         raise DataError(
             f'{root} holds no edition to check: build one with naics data '
-            f'{_again(names[-1], data_dir)}.'
+            f'{options_of(names[-1], data_dir)}.'
         )
     console = _console()
     broken = []
@@ -125,7 +112,7 @@ def validate_data(
     if broken:
         raise DataError(
             f'These files are not fit for use: {", ".join(broken)}; build them again with naics '
-            f'data {_again(broken[0].partition("/")[0], data_dir)}.'
+            f'data {options_of(broken[0].partition("/")[0], data_dir)}.'
         )
 
 
@@ -146,12 +133,6 @@ def _refuse_options_before(context: typer.Context) -> None:
 def _console() -> Console:
     # A table that is squeezed into less loses its figures; a terminal can scroll.
     return Console(soft_wrap=True, width=max(80, Console().width))
-
-
-def _again(edition: str, data_dir: Path) -> str:
-    """Return the options that name this edition in this folder."""
-    elsewhere = '' if data_dir.absolute() == default_data_dir() else f' --data-dir {data_dir}'
-    return f'--edition {edition}{elsewhere}'
 
 
 @app.command('dictionary')

@@ -10,12 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from naics_model.corpus.editions import edition as known_edition
-from naics_model.corpus.editions import load_editions
+from naics_model.corpus.options import LATEST, DataDir, EditionName
 from naics_model.evaluation.guide import COLLAPSE, RADIUS, RETRIEVAL, STRUCTURE
 from naics_model.storage.files import write_json
 from naics_model.storage.layout import EditionFolder
 
-LATEST = list(load_editions())[-1]
 GROUPS = (
     ('Search', RETRIEVAL),
     ('Structure', STRUCTURE),
@@ -31,17 +30,8 @@ def evaluate_table(
             metavar='EMBEDDINGS.parquet', help='One row a code: code, and a vector (list or array).'
         ),
     ],
-    edition: Annotated[
-        str, typer.Option('--edition', '-e', metavar='NAME', help='The edition of the codes.')
-    ] = LATEST,
-    data_dir: Annotated[
-        Path,
-        typer.Option(
-            metavar='DIR',
-            envvar='NAICS_DATA_DIR',
-            help="Where the edition's data are, as DIR/EDITION/LAYER/FILE.",
-        ),
-    ] = Path('data'),
+    edition: EditionName = LATEST,
+    data_dir: DataDir = Path('data'),
     column: Annotated[
         str | None,
         typer.Option(metavar='NAME', help='The column of vectors; needed where there are several.'),

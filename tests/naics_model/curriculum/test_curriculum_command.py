@@ -90,6 +90,22 @@ def test_a_wrong_file_does_not_hide_the_others(mine: Path) -> None:
     assert 'levels 5, 6, 4.0 to 6.0 apart' in said
 
 
+def test_brackets_in_the_name_of_a_file_are_shown(mine: Path) -> None:
+    mine.with_name('[red]x.yaml').write_text(yaml.safe_dump(STAGE))
+    said = said_by('list')
+    assert '[red]x  curricula/[red]x.yaml\n  curricula/[red]x.yaml has the name mine in it' in said
+
+
+def test_fewer_items_than_asked_for_are_told(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ('check', '01_stage_easy', '-e', 'sample', '--data-dir', data, '--items', 100)
+    assert 'The mix, in 100 items drawn with seed 0\n' in said_by(*arguments)
+    monkeypatch.setattr('naics_model.curriculum.supply._COMPARISONS', 70 * 16**2)
+    assert (
+        'The mix, in 70 items drawn with seed 0 (not 100, as each has so many negatives)\n'
+        in said_by(*arguments)
+    )
+
+
 def test_check_says_what_the_supply_is(data: Path) -> None:
     said = said_by('check', '02_stage_medium', '-e', 'sample', '--data-dir', data, '--items', 2000)
     index = RelationIndex.load(EditionFolder(data, 'sample').relation_index)
@@ -156,7 +172,9 @@ def test_a_missing_index_says_how_to_build_it(tmp_path: Path) -> None:
         'naics data --edition 2022 --through relation_index.'
     )
     other = refused('check', '01_stage_easy', '-e', 'sample', '--data-dir', tmp_path)
-    assert str(other).endswith(f'--edition sample --through relation_index --data-dir {tmp_path}.')
+    assert str(other).endswith(
+        f'naics data --edition sample --data-dir {tmp_path} --through relation_index.'
+    )
     gone = refused('check', '01_stage_easy', '--relation-index', tmp_path / 'gone')
     assert f'There is no relation index {tmp_path / "gone"}' in str(gone)
 

@@ -14,7 +14,7 @@ from naics_model.corpus.descriptions import build_descriptions, taxonomy_of
 from naics_model.corpus.editions import edition
 from naics_model.curriculum.sampler import TripletSampler
 from naics_model.curriculum.stage import load_stage, parse_stage
-from naics_model.curriculum.supply import StageSupply, advice, stage_supply, verdict
+from naics_model.curriculum.supply import _COMPARISONS, StageSupply, advice, stage_supply, verdict
 from naics_model.errors import ConfigurationError
 from naics_model.storage.files import write_parquet
 from naics_model.storage.layout import EditionFolder
@@ -35,6 +35,8 @@ MISTAKES = (
     'positive_levels: [1, 6]',
     'positive_distance_min: 4.0',
     'positive_distance_max: 0.4',
+    'positive_distance_max: "3.0"',
+    'name: ../my stage',
 )
 
 
@@ -121,6 +123,13 @@ def test_a_mix_that_does_not_come_and_what_helps(data: Path) -> None:
     assert '23.8\ninstead of 33 %' in GUIDE
 
 
+def test_the_greatest_k_of_which_all_items_are_drawn() -> None:
+    found = re.search(r'where K is above (\d+)', GUIDE)
+    assert found
+    k = int(found[1])
+    assert _COMPARISONS // (k + 1) ** 2 < 100_000 <= _COMPARISONS // k**2
+
+
 def test_the_example_is_a_stage() -> None:
     stage = parse_stage(example(), 'of the guide')
     assert stage.name == 'my_stage'
@@ -163,6 +172,11 @@ def test_names_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     (folder / 'my_stage.yaml').write_text(yaml.safe_dump(example()))
     assert load_stage('my_stage').k_negatives == 16
     assert answer('my_stag') in GUIDE
+    assert answer('my_stage.yaml') in GUIDE
+    elsewhere = Path('my_stage.yaml')
+    elsewhere.write_text(yaml.safe_dump(example()) + 'k_negatives: 8\n')
+    assert answer('my_stage.yaml') in GUIDE
+    elsewhere.write_text(yaml.safe_dump(example() | {'name': '01_stage_easy'}))
     assert answer('my_stage.yaml') in GUIDE
     (folder / 'mine.yaml').write_text(yaml.safe_dump(example()))
     assert answer('mine') in GUIDE

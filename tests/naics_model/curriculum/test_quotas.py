@@ -109,6 +109,53 @@ def test_the_price_is_raised_where_a_share_is_off_and_pairs_enough_can_mend_it()
     np.testing.assert_array_equal(asked_for_less, left, 'what is near enough is left alone')
 
 
+def test_the_price_is_raised_only_while_the_draws_stay_spread() -> None:
+    # Each of the last 40 gives one of hardness 8, of 20 that are asked for: all weight on them
+    # would not be enough.
+    quota = np.array([0, 20, 0, 0, 0, 0, 0, 0, 20])
+    taken = np.array([[0, 40, 0, 0, 0, 0, 0, 0, 0]] * 960 + [[0, 39, 0, 0, 0, 0, 0, 0, 1]] * 40)
+    weights = balanced_weights(taken, quota, mix(quota))
+    np.testing.assert_allclose(weights, tilted_weights(taken, quota, 250.0))
+    assert effective_number(weights) > 50, 'a twentieth of the pairs'
+    dearer = tilted_weights(taken, quota, 312.5)
+    assert effective_number(dearer) < 50
+    assert mix(weights @ taken)[8] < mix(dearer @ taken)[8] < 0.05, 'it would have helped'
+
+
+def test_the_price_is_not_raised_where_that_does_not_help() -> None:
+    # One negative cannot be split: the quota itself is farther from the request than these draws.
+    quota = np.array([0, 1, 0, 0, 0, 0, 0, 0, 0])
+    requested = np.array([0, 0.56, 0, 0, 0, 0, 0, 0, 0.44])
+    taken = np.repeat(np.eye(9, dtype=int)[[1, 8]], 50, axis=0)
+    weights = balanced_weights(taken, quota, requested)
+    np.testing.assert_allclose(weights, tilted_weights(taken, quota, 200.0))
+    dearer = tilted_weights(taken, quota, 250.0)
+    assert effective_number(dearer) > 5
+    assert mix(dearer @ taken)[1] > mix(weights @ taken)[1] > 0.61
+
+
+def test_the_price_is_raised_to_500_at_most() -> None:
+    # Half of the pairs give a little of what is asked for, so that dearer always helps a little.
+    quota = np.array([0, 50, 0, 0, 0, 0, 0, 0, 50])
+    kinds = [[0, 100, 0, 0, 0, 0, 0, 0, 0], [0, 99, 0, 0, 0, 0, 0, 0, 1]]
+    taken = np.repeat(kinds, 50, axis=0)
+    weights = balanced_weights(taken, quota, mix(quota))
+    np.testing.assert_allclose(weights, tilted_weights(taken, quota, 500.0))
+    dearer = tilted_weights(taken, quota, 501.0)
+    assert effective_number(dearer) > 5
+    assert mix(weights @ taken)[8] < mix(dearer @ taken)[8] < 0.45
+
+
+def test_the_price_is_lowered_as_far_as_it_takes() -> None:
+    # One pair of a million delivers anything of what is asked for.
+    quota = np.array([0, 0, 0, 0, 0, 0, 0, 0, 1])
+    kinds, count = np.eye(9, dtype=np.uint8)[[1, 8]], np.array([999_999, 1])
+    weights = balanced_weights(np.repeat(kinds, count, axis=0), quota)
+    assert effective_number(weights) > 50_000, 'a twentieth of the pairs'
+    np.testing.assert_allclose(weights[[0, -1]], tilted_weights(kinds, quota, 6.25, count) / count)
+    assert effective_number(tilted_weights(kinds, quota, 12.5, count), count) < 50_000
+
+
 def mix(counts: np.ndarray) -> np.ndarray:
     return counts / counts.sum()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from naics_model.curriculum.stage import known_stages, load_stage
+from naics_model.curriculum.stage import BUILT_IN, known_stages, load_stage
 from naics_model.errors import ConfigurationError
 
 GOOD = {
@@ -101,9 +101,24 @@ def test_a_file_cannot_take_the_name_of_a_built_in_stage(tmp_path: Path) -> None
 
 
 def test_the_name_of_the_file_and_the_name_in_it_are_one(tmp_path: Path) -> None:
-    add(tmp_path / 'curricula', 'mine', name='01_stage_easy')
-    with pytest.raises(ConfigurationError, match='has the name 01_stage_easy in it, but is known'):
+    add(tmp_path / 'curricula', 'mine', name='yours')
+    with pytest.raises(ConfigurationError, match='has the name yours in it, but is known as mine'):
         load_stage('mine')
+
+
+def test_no_file_anywhere_takes_the_name_of_a_built_in_stage(tmp_path: Path) -> None:
+    sentence = r'mine\.yaml takes the name of the built-in stage 01_stage_easy: give it another'
+    for folder, asked in (('elsewhere', 'elsewhere/mine.yaml'), ('curricula', 'mine')):
+        add(tmp_path / folder, 'mine', name='01_stage_easy')
+        with pytest.raises(ConfigurationError, match=sentence):
+            load_stage(asked)
+
+
+def test_a_built_in_stage_is_found_by_path_too(tmp_path: Path) -> None:
+    path = BUILT_IN / '01_stage_easy.yaml'
+    assert load_stage(str(path)) == load_stage('01_stage_easy')
+    (tmp_path / 'linked').symlink_to(BUILT_IN)
+    assert load_stage('linked/01_stage_easy.yaml') == load_stage('01_stage_easy')
 
 
 def test_only_plain_yaml_files_are_stages(tmp_path: Path) -> None:
@@ -112,6 +127,9 @@ def test_only_plain_yaml_files_are_stages(tmp_path: Path) -> None:
     (folder / '._mine.yaml').write_bytes(b'\x00\x05')
     (folder / 'notes.txt').write_text('not a stage')
     (folder / 'old').mkdir()
+    (folder / 'old.yaml').mkdir()
+    (folder / 'gone.yaml').symlink_to('nowhere.yaml')
+    (folder / 'short.yml').write_text(yaml.safe_dump(GOOD | {'name': 'short'}))
     assert [name for name in known_stages() if not name.startswith('0')] == ['mine']
 
 
@@ -132,6 +150,12 @@ def test_an_unknown_stage_lists_the_known_ones(tmp_path: Path) -> None:
         load_stage('nowhere.yaml')
 
 
+def test_one_ending_of_the_file_alone_is_known(tmp_path: Path) -> None:
+    (tmp_path / 'mine.yml').write_text(yaml.safe_dump(GOOD))
+    with pytest.raises(ConfigurationError, match=r"no stage 'mine\.yml': .* that ends in \.yaml"):
+        load_stage('mine.yml')
+
+
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
@@ -146,7 +170,18 @@ def test_an_unknown_stage_lists_the_known_ones(tmp_path: Path) -> None:
         ({'negatives': 3}, 'negatives is not a key of a stage, which are name, positive_levels'),
         ({'k_negatives': 0}, 'k_negatives is 0'),
         ({'k_negatives': 2.5}, 'k_negatives is 2.5'),
+        ({'k_negatives': 65_536}, 'k_negatives is 65536, but .* less than or equal to 65535'),
+        ({'max_positives': 10**30}, 'max_positives is 1000.*, but .* equal to 65535'),
         ({'positive_distance_min': 4.0}, 'positive_distance_min 4 is above'),
+        ({'positive_distance_min': True}, 'positive_distance_min is True, but .* a valid number'),
+        ({'positive_distance_max': '3.0'}, "positive_distance_max is '3.0', but .* valid number"),
+        ({'bucket_percentages': {1: True, 8: 0.0}}, 'percentages.1 is True, but .* valid number'),
+        ({'bucket_percentages': {1: '0.5', 8: 0.5}}, "percentages.1 is '0.5', but .* number"),
+        ({'bucket_percentages': {1: 0.75, 8: 0.249_99}}, 'sum to 0.99999, not 1'),
+        *(
+            ({'name': name}, 'but must be of letters from a to z, digits, _, . and -, and not')
+            for name in ('', '   ', '../../evil', 'a\nb', 'mine\n', '..', '-mine', '.mine', 'größe')
+        ),
     ],
 )
 def test_a_wrong_setting_is_one_clear_sentence(
@@ -159,6 +194,88 @@ def test_a_wrong_setting_is_one_clear_sentence(
     assert '\n' not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {'name': '2_my.Stage-b'},
+        {'positive_distance_min': 3.0},
+        {'positive_distance_max': 3},
+        {'bucket_percentages': {1: 1, 8: 0}},
+        # Thirds, written to seven digits.
+        {
+            'difficulty_buckets': [1, 2, 8],
+            'bucket_percentages': {1: 0.3333333, 2: 0.3333333, 8: 0.3333333},
+        },
+        {'k_negatives': 65_535},
+    ],
+)
+def test_what_is_just_right(write: Callable[..., str], changes: dict[str, object]) -> None:
+    stage = load_stage(write(**changes)).model_dump()
+    assert {key: stage[key] for key in changes} == {
+        key: tuple(value) if isinstance(value, list) else value for key, value in changes.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ('more', 'key'),
+    [
+        ('k_negatives: 5', 'k_negatives'),
+        ('"name": mine', 'name'),
+        ('max_positives: {1: 2, 0x1: 3}', '0x1'),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(write: Callable[..., str], more: str, key: str) -> None:
+    path = Path(write())
+    path.write_text(f'{path.read_text()}{more}\n')
+    with pytest.raises(ConfigurationError) as caught:
+        load_stage(str(path))
+    assert str(caught.value) == f'{path} has the key {key} twice: keep one of them.'
+
+
+def test_a_share_that_stands_twice_is_refused(write: Callable[..., str]) -> None:
+    path = Path(write())
+    path.write_text(path.read_text().replace('  8: 0.25\n', '  8: 0.05\n  8: 0.25\n'))
+    with pytest.raises(ConfigurationError, match='has the key 8 twice'):
+        load_stage(str(path))
+
+
+def test_a_merged_mapping_is_no_repetition(write: Callable[..., str]) -> None:
+    path = Path(write())
+    plain = path.read_text()
+    shares = 'bucket_percentages:\n  <<: {1: 0.5, 8: 0.25}\n  <<: {1: 0.6}\n  1: 0.75\n'
+    path.write_text(plain.replace('bucket_percentages:\n  1: 0.75\n  8: 0.25\n', shares))
+    assert path.read_text() != plain
+    assert load_stage(str(path)).bucket_percentages == {1: 0.75, 8: 0.25}
+
+
+def test_a_file_that_cannot_be_read_is_told(
+    write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write()
+
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(13, 'Permission denied')
+
+    monkeypatch.setattr(Path, 'read_text', refuse)
+    with pytest.raises(ConfigurationError) as caught:
+        load_stage(path)
+    assert str(caught.value) == f'{path} cannot be read: Permission denied.'
+
+
+def test_a_file_that_is_nested_without_end_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / 'mine.yaml'
+    path.write_text('[' * 100_000)
+    with pytest.raises(ConfigurationError, match=r'mine\.yaml is nested too deep'):
+        load_stage(str(path))
+
+
+def test_a_key_that_is_no_text_is_no_key(tmp_path: Path) -> None:
+    path = tmp_path / 'mine.yaml'
+    path.write_text(yaml.safe_dump(GOOD | {7: 8}))
+    with pytest.raises(ConfigurationError, match=r'wrong: 7 is not a key of a stage, which are'):
+        load_stage(str(path))
+
+
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
     path = tmp_path / 'mine.yaml'
     path.write_text(yaml.safe_dump({k: v for k, v in GOOD.items() if k != 'k_negatives'}))
@@ -166,7 +283,10 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
         load_stage(str(path))
 
 
-@pytest.mark.parametrize('content', [b'just words', b'[1, 2', b'', 'name: é'.encode('latin-1')])
+@pytest.mark.parametrize(
+    'content',
+    [b'just words', b'[1, 2', b'', 'name: é'.encode('latin-1'), b'name: 2022-99-99', b'[a]: 1'],
+)
 def test_a_file_that_holds_no_stage_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / 'mine.yaml'
     path.write_bytes(content)

@@ -73,6 +73,20 @@ def test_draws_in_parts_are_all_counted(
     assert share == pytest.approx(supply.buckets[7].expected, abs=0.02)
 
 
+def test_fewer_items_are_drawn_of_many_negatives(
+    index: RelationIndex, stage_of: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('naics_model.curriculum.supply._COMPARISONS', 250)
+    drawn = {}
+    for k in (1, 2, 5):
+        shares = {'difficulty_buckets': [1], 'bucket_percentages': {1: 1.0}, 'k_negatives': k}
+        drawn[k] = stage_supply(index, stage_of(**NEAR, **shares), items=100, seed=0).items
+    assert drawn == {1: 100, 2: 62, 5: 10}
+    monkeypatch.setattr('naics_model.curriculum.supply._COMPARISONS', 1)
+    supply = stage_supply(index, stage_of(**NEAR, **shares), items=100, seed=0)
+    assert (supply.items, supply.buckets[0].drawn) == (1, 1.0)
+
+
 @pytest.fixture
 def supply_of(stage_of: Callable) -> Callable[..., StageSupply]:
     """A supply of 1,000 pairs, from (requested, quota, expected, with quota, with none)."""
@@ -130,6 +144,14 @@ def test_a_bucket_that_no_pair_has(supply_of: Callable) -> None:
     )
 
 
+def test_a_quota_that_no_pair_has_whole(supply_of: Callable) -> None:
+    supply = supply_of(8, h1=(0.5, 4, 0.9, 1_000, 0), h2=(0.5, 4, 0.1, 0, 700))
+    assert verdict(supply) == (
+        'This mix does not come as asked: hardness 2 gets 10.0% instead of 50.0%, because none of '
+        'the 1,000 pairs has the 4 negatives of it that an item asks for, and 700 have none.'
+    )
+
+
 def test_many_small_gaps_that_fall_to_one_bucket(supply_of: Callable) -> None:
     supply = supply_of(
         10,
@@ -157,3 +179,28 @@ def test_a_k_that_cannot_be_split_so(supply_of: Callable) -> None:
     # Of 3 negatives: 2, 1, 0; of 4: 3, 1, 0; of 5: 3, 1, 1; of 6: 4, 1, 1; of 7: 5, 1, 1; of 8:
     # 5, 2, 1; of 9: 6, 2, 1, which are 66.7, 22.2 and 11.1 %.
     assert advice(supply) == 'Set k_negatives to 9, which can be split so.'
+
+
+def test_a_bucket_above_its_share_is_named_where_k_is_the_cause(supply_of: Callable) -> None:
+    supply = supply_of(
+        3,
+        h1=(0.5, 1, 0.3, 1_000, 0),
+        h5=(0.25, 1, 0.4, 1_000, 0),
+        h8=(0.25, 1, 0.3, 400, 300),
+    )
+    # 8 is too coarse as well, but does not come out more than five points off.
+    assert verdict(supply) == (
+        'This mix does not come as asked: hardness 1 gets 30.0% instead of 50.0%, because 1 of 3 '
+        'negatives is as near as k_negatives allows; hardness 5 gets 40.0% instead of 25.0%, '
+        'because 1 of 3 negatives is as near as k_negatives allows.'
+    )
+
+
+def test_five_points_are_not_too_far(supply_of: Callable) -> None:
+    # In floats 0.2 - 0.15 is more than 0.05.
+    supply = supply_of(10, h1=(0.85, 8, 0.8, 1_000, 0), h8=(0.15, 2, 0.2, 1_000, 0))
+    assert supply.missed == ()
+    assert '5.0 points above' in verdict(supply)
+    short = supply_of(10, h1=(0.85, 8, 0.95, 1_000, 0), h8=(0.15, 2, 0.05, 100, 800))
+    assert 'hardness 8 gets 5.0% instead of 15.0%, because only 100 of' in verdict(short)
+    assert 'k_negatives' not in f'{verdict(short)} {advice(short)}'

@@ -1,4 +1,4 @@
-"""The Lorentz model of hyperbolic space of curvature -c, with c > 0.
+"""The Lorentz model of hyperbolic space of curvature -c, and its flat limit at c = 0.
 
 A point is stored as its tangent vector v at the origin, shape (..., d), an ordinary unconstrained
 tensor; the ambient form x, shape (..., d + 1), has the time coordinate first and <x, x> = -1/c. The
@@ -6,7 +6,14 @@ hyperbolic distance of exp(v) from the origin is |v|; `radius` is sqrt(c)|v|, th
 units of the space's own scale 1/sqrt(c), which is what decides precision, clipping and the radius
 ladder. Scaling law: d_c(u, v) = d_1(sqrt(c) u, sqrt(c) v) / sqrt(c).
 
-Here: maps, distances, centroid. Not here: parameters, losses, clustering.
+As c falls to 0 the distance tends to |u - v|, and the centroid to the arithmetic mean; c = 0 means
+these. So one setting makes the Euclidean control of a model, and no caller asks which space it is
+in. The flat formula stands beside the curved one, in the same function: it is one line, and the
+curved one would divide by 0. Two things have no limit. A flat space has no scale of its own, so its
+radii are plain lengths (`unit_length`); and no hyperboloid, so functions of ambient points refuse
+c = 0.
+
+Here: maps, distances, centroids. Not here: parameters, losses, clustering.
 
 Precision. Inputs narrower than float32 are widened and autocast is off inside. With
 z = cosh d - 1, everything works on z near 0: 1 + 1e-8 == 1 in float32, and arcosh near 1 has no
@@ -30,6 +37,8 @@ from typing import ParamSpec
 import torch
 from torch import Tensor
 
+from naics_model.errors import ConfigurationError
+
 _P = ParamSpec('_P')
 
 # Below this, quotients such as sinh(r)/r come from their series, which is exact to float64 there.
@@ -48,13 +57,20 @@ def _at_full_precision(function: Callable[_P, Tensor]) -> Callable[_P, Tensor]:
     return wrapped
 
 
+def unit_length(curvature: float | Tensor) -> float | Tensor:
+    """Return the length that radii are counted in: 1/sqrt(c), or 1 in flat space."""
+    if isinstance(curvature, Tensor):
+        return torch.where(curvature > 0, curvature, 1.0).rsqrt()
+    return 1 / math.sqrt(curvature) if curvature > 0 else 1.0
+
+
 @_at_full_precision
 def soft_clip(v: Tensor, max_radius: float = 6.0, curvature: float | Tensor = 1.0) -> Tensor:
     """Bend tangent vectors smoothly, so that every radius stays below R: r -> R tanh(r / R).
 
     Args:
         v: (..., d) tangent vectors at the origin.
-        max_radius: R, in units of 1/sqrt(c). Float32 is safe to 6.
+        max_radius: R, in units of 1/sqrt(c), plain ones at c = 0. Float32 is safe to 6.
 
     Returns:
         (..., d), same directions, float32 at least.
@@ -66,11 +82,14 @@ def soft_clip(v: Tensor, max_radius: float = 6.0, curvature: float | Tensor = 1.
 
 @_at_full_precision
 def exp_map_origin(v: Tensor, curvature: float | Tensor = 1.0) -> Tensor:
-    """Map tangent vectors (..., d) at the origin to points (..., d + 1), time first."""
-    v = _widen(v)
-    root = _root(curvature)
-    r = radius(v, curvature).unsqueeze(-1)
-    return torch.cat([torch.cosh(r) / root, v * _sinh_over(r)], dim=-1)
+    """Map tangent vectors (..., d) at the origin to points (..., d + 1), time first.
+
+    Raises:
+        ConfigurationError: c = 0.
+    """
+    _require_curved(curvature)
+    scaled_time, space = homogeneous(v, curvature).tensor_split([1], dim=-1)
+    return torch.cat([scaled_time / _root(curvature), space], dim=-1)
 
 
 @_at_full_precision
@@ -79,10 +98,37 @@ def log_map_origin(x: Tensor, curvature: float | Tensor = 1.0) -> Tensor:
 
     Only the space coordinates are read: the time coordinate follows from them, and in float32 it
     carries the larger rounding error.
+
+    Raises:
+        ConfigurationError: c = 0.
     """
-    space = _widen(x)[..., 1:]
-    s = torch.linalg.vector_norm(space, dim=-1, keepdim=True) * _root(curvature)
-    return space * _over_itself(torch.asinh, s, (-1 / 6, 3 / 40))
+    _require_curved(curvature)
+    return _log_of_space(_widen(x)[..., 1:], curvature)
+
+
+@_at_full_precision
+def homogeneous(v: Tensor, curvature: float | Tensor = 1.0) -> Tensor:
+    """Map tangent vectors (..., d) to points (..., d + 1) with the time multiplied by sqrt(c).
+
+    (cosh(sqrt(c)|v|), space), in float32 at least. Unlike the point itself this has a limit at
+    c = 0: (1, v), the homogeneous coordinates of flat space. Weighted sums of them are centroids;
+    `from_homogeneous` leads back.
+    """
+    v = _widen(v)
+    r = torch.linalg.vector_norm(v, dim=-1, keepdim=True) * _root(curvature)
+    return torch.cat([torch.cosh(r), v * _sinh_over(r)], dim=-1)
+
+
+@_at_full_precision
+def from_homogeneous(x: Tensor, curvature: float | Tensor = 1.0) -> Tensor:
+    """Map positive multiples (..., d + 1) of `homogeneous` points, or sums of such, to tangent
+    vectors (..., d): scale back onto the space, then take the logarithm.
+
+    Sums should be float64: those of float32 points at radius 6 miss the cone by 1e-3.
+    """
+    scaled_time, space = _widen(x).tensor_split([1], dim=-1)
+    norm = (scaled_time.square() - curvature * space.square().sum(-1, keepdim=True)).sqrt()
+    return _log_of_space(space / norm, curvature)
 
 
 @_at_full_precision
@@ -96,20 +142,22 @@ def lorentz_inner(x: Tensor, y: Tensor) -> Tensor:
 def radius(v: Tensor, curvature: float | Tensor = 1.0) -> Tensor:
     """Return sqrt(c)|v|: (..., d) -> (...), the distance from the origin in units of 1/sqrt(c).
 
-    The gradient at the origin itself is taken as 0.
+    In flat space it is |v|. The gradient at the origin itself is taken as 0.
     """
-    return torch.linalg.vector_norm(_widen(v), dim=-1) * _root(curvature)
+    return torch.linalg.vector_norm(_widen(v), dim=-1) / unit_length(curvature)
 
 
 @_at_full_precision
 def distance(u: Tensor, v: Tensor, curvature: float | Tensor = 1.0) -> Tensor:
-    """Return hyperbolic distances of paired points: (..., d) and (..., d), broadcast, -> (...).
+    """Return distances of paired points: (..., d) and (..., d), broadcast, -> (...).
 
     Polar form, with radii a, b and angle t between the two: z = 2 sinh^2((a - b)/2) + sinh a sinh b
     (1 - cos t) and d = log(1 + z + sqrt(z (z + 2))) / sqrt(c). 1 - cos t is half the squared
     difference of the unit vectors, so equal inputs are at distance exactly 0. Gradients: 0 at
-    coincident points, right at the origin.
+    coincident points, right at the origin. At c = 0: |u - v|, with the same gradient at 0.
     """
+    if curvature == 0:
+        return torch.linalg.vector_norm(_widen(u) - _widen(v), dim=-1)
     root = _root(curvature)
     u, v = _widen(u) * root, _widen(v) * root
     a = torch.linalg.vector_norm(u, dim=-1)
@@ -126,7 +174,7 @@ def distance(u: Tensor, v: Tensor, curvature: float | Tensor = 1.0) -> Tensor:
 
 @_at_full_precision
 def pairwise_distance(u: Tensor, v: Tensor, curvature: float | Tensor = 1.0) -> Tensor:
-    """Return hyperbolic distances of all pairs: (n, d) and (m, d) -> (n, m), float32 at least.
+    """Return distances of all pairs: (n, d) and (m, d) -> (n, m), float32 at least.
 
     z = cosh d - 1 comes from one matrix product in float64. The table above says why: with float32
     input it is more precise than differences at every radius. It is also smooth at the origin,
@@ -135,11 +183,16 @@ def pairwise_distance(u: Tensor, v: Tensor, curvature: float | Tensor = 1.0) -> 
     everything by radius 9, 0.10 s. What is left of z below the product's own rounding is a
     coincident pair, at distance exactly 0 with gradient 0: that is d < 1.2e-5 at radius 6, the
     spacing of float32 directions there.
+
+    At c = 0 the Euclidean distances come from differences: a product, even in float64, would see a
+    coincident pair apart.
     """
-    root = _root(curvature)
     out = torch.promote_types(_widen(u).dtype, _widen(v).dtype)
-    time_u, space_u = _lift(u.double() * root)
-    time_v, space_v = _lift(v.double() * root)
+    if curvature == 0:
+        return torch.cdist(u.to(out), v.to(out), compute_mode='donot_use_mm_for_euclid_dist')
+    root = _root(curvature)
+    time_u, space_u = homogeneous(u.double() * root).tensor_split([1], dim=-1)
+    time_v, space_v = homogeneous(v.double() * root).tensor_split([1], dim=-1)
     left, right = torch.cat([time_u, -space_u], dim=-1), torch.cat([time_v, space_v], dim=-1)
     z = left @ right.T - 1
     with torch.no_grad():
@@ -149,32 +202,48 @@ def pairwise_distance(u: Tensor, v: Tensor, curvature: float | Tensor = 1.0) -> 
 
 
 @_at_full_precision
-def centroid(
-    points: Tensor, weights: Tensor | None = None, curvature: float | Tensor = 1.0
+def tangent_centroid(
+    v: Tensor, weights: Tensor | None = None, curvature: float | Tensor = 1.0
 ) -> Tensor:
-    """Return Lorentz centroids: the weighted sum of points, scaled back onto the hyperboloid.
+    """Return Lorentz centroids: the weighted sum of points, scaled back onto the space.
 
     Against the Fréchet mean, families of 12 random points have a summed squared distance larger by
     0.04 to 0.7 % at radius 1.5 and 0.2 to 2.8 % at radius 4, where the mean of their tangent
-    vectors costs 5 to 12 % and 73 to 83 %. Source: Law et al., Lorentzian Distance Learning for
-    Hyperbolic Representations, ICML 2019.
+    vectors costs 5 to 12 % and 73 to 83 %. At c = 0 it is the weighted arithmetic mean. Source: Law
+    et al., Lorentzian Distance Learning for Hyperbolic Representations, ICML 2019.
 
     Args:
-        points: (..., k, d + 1) on the hyperboloid.
+        v: (..., k, d) tangent vectors at the origin.
         weights: (..., k), not negative, at least one positive; equal when None.
 
     Returns:
-        (..., d + 1), in the points' own precision (float32 at least).
+        (..., d) tangent vectors, in the precision of `v` (float32 at least).
     """
-    # In float64, and with the time coordinate rebuilt: sums of float32 points at radius 6 miss the
-    # cone by 1e-3.
-    out = _widen(points).dtype
-    space = points.double()[..., 1:] * _root(curvature)
-    time = (1 + space.square().sum(dim=-1, keepdim=True)).sqrt()
-    full = torch.cat([time, space], dim=-1)
-    total = full.sum(-2) if weights is None else (full * weights.double().unsqueeze(-1)).sum(-2)
-    scale = (-lorentz_inner(total, total)).sqrt().unsqueeze(-1)
-    return (total / scale / _root(curvature)).to(out)
+    points = homogeneous(v.double(), curvature)
+    if weights is not None:
+        points = points * weights.double().unsqueeze(-1)
+    return from_homogeneous(points.sum(dim=-2), curvature).to(_widen(v).dtype)
+
+
+def centroid(
+    points: Tensor, weights: Tensor | None = None, curvature: float | Tensor = 1.0
+) -> Tensor:
+    """Return `tangent_centroid` for points on the hyperboloid: (..., k, d + 1) -> (..., d + 1).
+
+    Raises:
+        ConfigurationError: c = 0.
+    """
+    tangents = log_map_origin(points.double(), curvature)
+    mean = tangent_centroid(tangents, weights, curvature)
+    return exp_map_origin(mean, curvature).to(_widen(points).dtype)
+
+
+def _require_curved(curvature: float | Tensor) -> None:
+    if curvature == 0:
+        raise ConfigurationError(
+            'A flat space (curvature 0) has no hyperboloid, and so no points in Lorentz '
+            'coordinates: use its tangent vectors.'
+        )
 
 
 def _widen(tensor: Tensor) -> Tensor:
@@ -186,10 +255,10 @@ def _root(curvature: float | Tensor) -> float | Tensor:
     return curvature.sqrt() if isinstance(curvature, Tensor) else math.sqrt(curvature)
 
 
-def _lift(v: Tensor) -> tuple[Tensor, Tensor]:
-    """Return time (..., 1) and space (..., d) of tangent vectors in the space of curvature -1."""
-    r = torch.linalg.vector_norm(v, dim=-1, keepdim=True)
-    return torch.cosh(r), v * _sinh_over(r)
+def _log_of_space(space: Tensor, curvature: float | Tensor) -> Tensor:
+    """Return the tangent vectors (..., d) of points with these space coordinates (..., d)."""
+    s = torch.linalg.vector_norm(space, dim=-1, keepdim=True) * _root(curvature)
+    return space * _over_itself(torch.asinh, s, (-1 / 6, 3 / 40))
 
 
 def _over_itself(

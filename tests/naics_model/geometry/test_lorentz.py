@@ -10,8 +10,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
 from torch import Tensor
 
+from naics_model.errors import ConfigurationError
 from naics_model.geometry import lorentz
 
 RADII = (0.1, 1.0, 3.0, 6.0)
@@ -297,3 +299,114 @@ def test_float32_centroids_stay_on_the_hyperboloid_far_out() -> None:
     torch.testing.assert_close(
         lorentz.log_map_origin(narrow), lorentz.log_map_origin(truth).float(), rtol=0, atol=1e-5
     )
+
+
+# --- the flat limit, c = 0 ---
+
+
+@settings(max_examples=200, deadline=None)
+@given(a=vectors, b=vectors, power=st.integers(2, 6))
+def test_distance_tends_to_the_euclidean_one(a: list[float], b: list[float], power: int) -> None:
+    u, v = (torch.tensor([t], dtype=torch.float64) for t in (a, b))
+    curvature = 10.0**-power
+    flat = cdist(u, v).item()
+    # The next term of the distance is of order c times a length cubed; lengths are below 6 here.
+    allowed = 36 * flat * curvature + 1e-9
+    assert lorentz.distance(u, v, curvature).item() == pytest.approx(flat, abs=allowed)
+    # A product knows 1 + z to 16 digits, and z here only to what is left of them.
+    assert lorentz.pairwise_distance(u, v, curvature).item() == pytest.approx(
+        flat, abs=allowed + 1e-4
+    )
+    assert lorentz.distance(u, v, 0.0).item() == pytest.approx(flat, abs=1e-12)
+
+
+def test_flat_distances_are_those_of_scipy() -> None:
+    generator = torch.Generator().manual_seed(8)
+    u, v = 3 * torch.randn(30, 64, generator=generator), torch.randn(20, 64, generator=generator)
+    oracle = torch.from_numpy(cdist(u, v)).float()
+    torch.testing.assert_close(lorentz.pairwise_distance(u, v, 0.0), oracle)
+    torch.testing.assert_close(lorentz.distance(u[:, None], v[None], 0.0), oracle)
+    assert lorentz.pairwise_distance(u.bfloat16(), v, 0.0).dtype == torch.float32
+
+
+@pytest.mark.parametrize('radius', [0.0, 1e-6, 1.0, 6.0])
+def test_flat_gradients_are_finite_at_coincident_points(radius: float) -> None:
+    v = torch.randn(40, 64, generator=torch.Generator().manual_seed(3))
+    v = v / v.norm(dim=1, keepdim=True) * radius
+    v = torch.cat([v, v[:5]]).requires_grad_()
+    paired = lorentz.distance(v, v.detach().clone(), 0.0)
+    matrix = lorentz.pairwise_distance(v, v, 0.0)
+    assert torch.equal(paired, torch.zeros(45))
+    assert torch.equal(matrix.diagonal(), torch.zeros(45))
+    assert torch.equal(matrix[:5, 40:].diagonal(), torch.zeros(5))
+    for distances in (paired, matrix, lorentz.radius(v, 0.0)):
+        (gradient,) = torch.autograd.grad(distances.sum(), v)
+        assert torch.isfinite(gradient).all()
+
+
+def test_flat_gradients_are_right() -> None:
+    generator = torch.Generator().manual_seed(4)
+    u = torch.randn(6, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    v = torch.randn(6, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda a, b: lorentz.distance(a, b, 0.0), (u, v))
+    assert torch.autograd.gradcheck(lambda a, b: lorentz.pairwise_distance(a, b, 0.0), (u, v))
+    assert torch.autograd.gradcheck(lambda a: lorentz.soft_clip(a, 3.0, 0.0), (u,))
+    assert torch.autograd.gradcheck(lambda a: lorentz.tangent_centroid(a, None, 0.0), (u,))
+
+
+def test_a_flat_space_counts_in_plain_lengths() -> None:
+    v = torch.tensor([[3.0, 4.0]])
+    for zero in (0.0, torch.tensor(0.0)):
+        assert lorentz.unit_length(zero) == 1
+        assert lorentz.radius(v, zero).item() == pytest.approx(5.0)
+        clipped = lorentz.soft_clip(v, 6.0, zero)
+        torch.testing.assert_close(clipped, v * 6 / 5 * math.tanh(5 / 6))
+    assert lorentz.unit_length(4.0) == lorentz.unit_length(torch.tensor(4.0)) == 0.5
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    points=st.lists(vectors, min_size=4, max_size=4),
+    weights=st.lists(st.floats(0.1, 5.0), min_size=4, max_size=4),
+)
+def test_centroids_tend_to_the_arithmetic_mean(
+    points: list[list[float]], weights: list[float]
+) -> None:
+    v, w = torch.tensor(points, dtype=torch.float64), torch.tensor(weights, dtype=torch.float64)
+    mean = (w[:, None] * v).sum(0) / w.sum()
+    torch.testing.assert_close(lorentz.tangent_centroid(v, w, 0.0), mean)
+    near = lorentz.tangent_centroid(v, w, 1e-6)
+    torch.testing.assert_close(near, mean, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize('curvature', [0.5, 1.0])
+def test_both_forms_of_the_centroid_are_one_point(curvature: float) -> None:
+    v = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+    w = torch.rand(3, 5, generator=torch.Generator().manual_seed(10), dtype=torch.float64)
+    points = lorentz.exp_map_origin(v, curvature)
+    # The sum of the points themselves, scaled to <x, x> = -1/c.
+    total = (points * w.unsqueeze(-1)).sum(1)
+    expected = total / (-curvature * lorentz.lorentz_inner(total, total)).sqrt().unsqueeze(-1)
+    torch.testing.assert_close(lorentz.centroid(points, w, curvature), expected)
+    tangent = lorentz.tangent_centroid(v, w, curvature)
+    torch.testing.assert_close(lorentz.exp_map_origin(tangent, curvature), expected)
+
+
+@pytest.mark.parametrize('curvature', [0.0, 0.3, 1.0])
+def test_homogeneous_coordinates_lead_back_whatever_their_multiple(curvature: float) -> None:
+    v = torch.randn(6, 4, generator=torch.Generator().manual_seed(11), dtype=torch.float64)
+    v[0] = 0
+    x = lorentz.homogeneous(v, curvature)
+    torch.testing.assert_close(lorentz.from_homogeneous(7 * x, curvature), v)
+    if curvature == 0:
+        torch.testing.assert_close(x, torch.cat([torch.ones(6, 1), v], dim=1))
+
+
+def test_a_flat_space_has_no_hyperboloid() -> None:
+    v = torch.ones(2, 3)
+    for function in (lorentz.exp_map_origin, lorentz.log_map_origin):
+        for zero in (0.0, torch.tensor(0.0)):
+            with pytest.raises(ConfigurationError, match='has no hyperboloid'):
+                function(v, zero)
+    with pytest.raises(ConfigurationError, match='has no hyperboloid'):
+        lorentz.centroid(v, None, 0.0)

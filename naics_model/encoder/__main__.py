@@ -20,7 +20,8 @@ from naics_model.storage.files import read_parquet, write_parquet
 
 _DESCRIPTION = """\
 Embed every NAICS code of an edition with a trained model, and write one row per code: the tangent
-vector at the origin, its radius, and the same point in Lorentz coordinates (time first).
+vector at the origin, its radius, and the same point in Lorentz coordinates (time first; a model of
+curvature 0 has none).
 
 The model is a folder that a training run exported (RUN_DIR/model). The token cache must have been
 cut for the model's backbone, and from the same descriptions."""

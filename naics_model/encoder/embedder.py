@@ -59,8 +59,8 @@ class NaicsEmbedder(nn.Module):
         experts: number of experts of the mixture; unused by linear fusion.
         top_k: how many of them a code uses.
         hyperbolic_dim: width d of the tangent vectors.
-        max_radius: radii stay below it, in units of 1/sqrt(curvature).
-        curvature: c > 0, of the space of curvature -c.
+        max_radius: radii stay below it, in units of 1/sqrt(curvature), plain ones at 0.
+        curvature: c >= 0, of the space of curvature -c; 0 is flat: the Euclidean control.
         channel_dropout: in training, the chance that a present channel is left out.
 
     Raises:
@@ -187,7 +187,7 @@ class NaicsEmbedder(nn.Module):
 
     @property
     def curvature(self) -> float:
-        """c, of the space of curvature -c that the tangent vectors belong to."""
+        """c, of the space of curvature -c that the tangent vectors belong to; 0 if it is flat."""
         return float(self.settings['curvature'])
 
     @property

@@ -1,4 +1,4 @@
-"""From a fused vector to a tangent vector at the origin of hyperbolic space.
+"""From a fused vector to a tangent vector at the origin of a hyperbolic space, or a flat one.
 
 The exponential map itself is in geometry; parameters and losses stay on the tangent vector.
 """
@@ -20,8 +20,8 @@ class HyperbolicProjection(nn.Module):
     Args:
         inputs: width of the fused vector.
         dimension: width d of the tangent vector.
-        max_radius: radii stay below it, in units of 1/sqrt(curvature).
-        curvature: c > 0 of the space of curvature -c.
+        max_radius: radii stay below it, in units of 1/sqrt(curvature), plain ones at 0.
+        curvature: c >= 0 of the space of curvature -c; 0 is flat.
     """
 
     def __init__(self, inputs: int, dimension: int, max_radius: float, curvature: float) -> None:
@@ -32,8 +32,8 @@ class HyperbolicProjection(nn.Module):
         self.linear = nn.Linear(inputs, dimension)
         # A normalised input has length sqrt(inputs), so this weight makes the mean squared radius
         # INITIAL_RADIUS^2.
-        std = INITIAL_RADIUS / (inputs * dimension * curvature) ** 0.5
-        nn.init.normal_(self.linear.weight, std=std)
+        length = INITIAL_RADIUS * float(lorentz.unit_length(curvature))
+        nn.init.normal_(self.linear.weight, std=length / (inputs * dimension) ** 0.5)
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, x: Tensor) -> Tensor:

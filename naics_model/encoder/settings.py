@@ -28,7 +28,10 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         # Beyond 8, a float32 distance of 1 is off by 0.3 in the ordinary formula that users may
         # apply.
         'max_radius': (0 < settings['max_radius'] <= 8, 'above 0 and at most 8'),
-        'curvature': (settings['curvature'] > 0, 'above 0 (c, for a space of curvature -c)'),
+        'curvature': (
+            settings['curvature'] >= 0,
+            '0 or more (c, for a space of curvature -c; 0 is flat: the Euclidean control)',
+        ),
         'channel_dropout': (0 <= settings['channel_dropout'] < 1, '0 or more and below 1'),
     }
     for name, (holds, allowed) in rules.items():

@@ -31,7 +31,7 @@ class Embeddings:
         codes: the n codes, in the edition's order.
         levels: uint8 (n,), 2 to 6.
         tangent: float32 (n, d), tangent vectors at the origin.
-        curvature: c > 0, of the space of curvature -c.
+        curvature: c >= 0, of the space of curvature -c; 0 is flat.
     """
 
     codes: tuple[str, ...]
@@ -48,12 +48,13 @@ def embedding_table(
     Args:
         descriptions: the edition's descriptions, of which index, code, level and title are taken.
         tangent: (n, d) tangent vectors at the origin, in the descriptions' order.
-        curvature: c > 0.
+        curvature: c >= 0.
 
     Returns:
         index UInt32, code String, level UInt8, title String, curvature Float32, radius Float32
-        (in units of 1/sqrt(c)), tangent Array(Float32, d), lorentz Array(Float32, d + 1) (time
-        coordinate first).
+        (in units of 1/sqrt(c), plain ones at c = 0), tangent Array(Float32, d), lorentz
+        Array(Float32, d + 1) (time coordinate first). At c = 0 without `lorentz`: a flat space has
+        no hyperboloid.
 
     Raises:
         DataError: the number of vectors is not the number of codes, or one is not finite.
@@ -77,8 +78,10 @@ def embedding_table(
         )
     # In float64, so that the stored coordinates are the nearest float32 to the true ones.
     exact = vectors.double()
-    points = lorentz.exp_map_origin(exact, curvature)
     radii = lorentz.radius(exact, curvature)
+    points = []
+    if curvature > 0:
+        points = [_array('lorentz', lorentz.exp_map_origin(exact, curvature))]
     return descriptions.select(
         pl.col('index').cast(pl.UInt32),
         pl.col('code'),
@@ -87,7 +90,7 @@ def embedding_table(
         pl.lit(curvature, pl.Float32).alias('curvature'),
         pl.Series('radius', radii.float().numpy()),
         _array('tangent', vectors),
-        _array('lorentz', points),
+        *points,
     )
 
 
@@ -98,7 +101,9 @@ def read_embeddings(path: Path) -> Embeddings:
         DataError: the file is missing, lacks a column, or mixes curvatures.
     """
     frame = read_parquet(path)
-    missing = [name for name in _COLUMNS if name not in frame.columns]
+    flat = 'curvature' in frame.columns and (frame['curvature'] == 0).all()
+    needed = [name for name in _COLUMNS if not (flat and name == 'lorentz')]
+    missing = [name for name in needed if name not in frame.columns]
     if missing:
         raise DataError(f'{path} has no column {", ".join(missing)}: embed the codes again.')
     curvatures = frame['curvature'].unique().to_list()

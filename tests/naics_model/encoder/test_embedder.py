@@ -211,7 +211,7 @@ def test_missing_and_damaged_folders_are_explained(tmp_path: Path) -> None:
         ('lora_dropout', 1.0),
         ('channel_dropout', -0.1),
         ('fusion', 'mean'),
-        ('curvature', 0.0),
+        ('curvature', -1.0),
         ('max_radius', 20.0),
         ('hyperbolic_dim', 1),
     ],

@@ -51,6 +51,22 @@ def test_the_table_holds_the_same_point_in_both_forms(descriptions: Path, tmp_pa
     torch.from_numpy(back.tangent).add_(1)  # writable, and not the frame's own memory
 
 
+def test_a_flat_table_has_no_point_on_a_hyperboloid(descriptions: Path, tmp_path: Path) -> None:
+    tangent = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+    table = embedding_table(pl.read_parquet(descriptions), tangent, curvature=0.0)
+    assert 'lorentz' not in table.columns
+    np.testing.assert_allclose(table['radius'], tangent.norm(dim=1), rtol=1e-6)
+    path = tmp_path / 'embeddings.parquet'
+    write_parquet(table, path)
+    back = read_embeddings(path)
+    assert back.curvature == 0.0
+    np.testing.assert_array_equal(back.tangent, tangent.numpy())
+    # A curved one without its points is not whole.
+    write_parquet(table.with_columns(curvature=pl.lit(1.0, pl.Float32)), path)
+    with pytest.raises(DataError, match='has no column lorentz'):
+        read_embeddings(path)
+
+
 def test_vectors_that_do_not_fit_the_codes_are_refused(descriptions: Path) -> None:
     frame = pl.read_parquet(descriptions)
     with pytest.raises(DataError, match=r'6 codes but embeddings of shape \(5, 3\)'):
@@ -70,6 +86,21 @@ def test_a_foreign_table_is_refused(descriptions: Path, tmp_path: Path) -> None:
     mixed.write_parquet(path)
     with pytest.raises(DataError, match='must have one curvature, but has 6'):
         read_embeddings(path)
+
+
+def test_the_job_embeds_with_a_flat_model(
+    cache_path: Path, descriptions: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    NaicsEmbedder(TINY, hyperbolic_dim=8, curvature=0.0).save_pretrained(tmp_path / 'flat')
+    assert NaicsEmbedder.from_pretrained(tmp_path / 'flat').curvature == 0
+    main(command(tmp_path / 'flat', cache_path, descriptions, tmp_path))
+    embeddings = read_embeddings(tmp_path / 'text_embeddings.parquet')
+    assert embeddings.curvature == 0
+    result = json.loads((tmp_path / 'result.json').read_text())
+    assert result['metrics']['radius_max'] == pytest.approx(
+        np.linalg.norm(embeddings.tangent, axis=1).max()
+    )
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ def test_linear_fusion_has_no_gate() -> None:
 
 
 @pytest.mark.parametrize('dimension', [16, 64, 128])
-@pytest.mark.parametrize('curvature', [0.5, 1.0, 2.0])
+@pytest.mark.parametrize('curvature', [0.0, 0.5, 1.0, 2.0])
 def test_radii_start_between_the_origin_and_the_clip(dimension: int, curvature: float) -> None:
     torch.manual_seed(2)
     projection = HyperbolicProjection(384, dimension, max_radius=6.0, curvature=curvature)
@@ -77,11 +77,12 @@ def test_radii_start_between_the_origin_and_the_clip(dimension: int, curvature: 
         assert 1.7 < radii.mean() < 2.2
 
 
-def test_projection_never_leaves_the_clip() -> None:
-    projection = HyperbolicProjection(16, 8, max_radius=3.0, curvature=1.0)
+@pytest.mark.parametrize('curvature', [0.0, 1.0])
+def test_projection_never_leaves_the_clip(curvature: float) -> None:
+    projection = HyperbolicProjection(16, 8, max_radius=3.0, curvature=curvature)
     with torch.no_grad():
         projection.linear.weight.mul_(100)
-    radii = lorentz.radius(projection(torch.randn(50, 16)))
+    radii = lorentz.radius(projection(torch.randn(50, 16)), curvature)
     assert radii.max() <= 3.0 + 1e-5
     assert radii.min() > 2.5
 

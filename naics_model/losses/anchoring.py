@@ -8,7 +8,7 @@ from naics_model.geometry.lorentz import distance
 
 
 def anchoring(refined: Tensor, text: Tensor, curvature: float = 1.0) -> Tensor:
-    """Return the mean squared hyperbolic distance between each code before and after refinement.
+    """Return the mean squared distance between each code before and after refinement.
 
         L = mean_i d(z_i, t_i)²
 
@@ -18,7 +18,7 @@ def anchoring(refined: Tensor, text: Tensor, curvature: float = 1.0) -> Tensor:
     Args:
         refined: (n, d) tangent vectors at the origin.
         text: (n, d), the same codes as the encoder sees them.
-        curvature: c of the space of curvature -c that both live in.
+        curvature: c >= 0 of the space of curvature -c that both live in.
 
     Returns:
         A scalar, 0 where nothing moved.

@@ -12,7 +12,7 @@ def info_nce(
     temperature: float | Tensor,
     mask: Tensor | None = None,
 ) -> Tensor:
-    """Return InfoNCE on negated hyperbolic distances.
+    """Return InfoNCE on negated distances.
 
         L = mean_b [ log( e^(-p_b/t) + sum_k e^(-n_bk/t) ) + p_b/t ]
 

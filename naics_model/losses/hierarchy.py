@@ -17,7 +17,7 @@ def hierarchy_fit(distances: Tensor, tree: Tensor, log_scale: Tensor) -> Tensor:
     Source: the stress of multidimensional scaling with weights 1/T^2 (Sammon, 1969, has 1/T).
 
     Args:
-        distances: (m, m) hyperbolic distances D.
+        distances: (m, m) distances D.
         tree: (m, m) tree distances T, any number type.
         log_scale: scalar, learned.
 

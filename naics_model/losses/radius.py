@@ -19,7 +19,7 @@ def radius_ladder(radii: Tensor, levels: Tensor) -> Tensor:
     A ladder and not one number: with one target for all, parents and children would share a shell.
 
     Args:
-        radii: (m,) in units of 1/sqrt(c), see `lorentz.radius`.
+        radii: (m,) in units of 1/sqrt(c), plain lengths in flat space, see `lorentz.radius`.
         levels: (m,) integers, 2 to 6.
 
     Returns:

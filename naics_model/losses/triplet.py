@@ -6,17 +6,22 @@ import torch
 from torch import Tensor
 
 
-def adaptive_margin(radius: Tensor, base: float) -> Tensor:
-    """Return m(a) = m₀ · sech(r_a) for radii of any shape.
+def adaptive_margin(radius: Tensor, base: float, curvature: float = 1.0) -> Tensor:
+    """Return m(a) = m₀ · sech(r_a) for radii of any shape, m₀ everywhere in flat space.
 
-    Space grows exponentially with the radius, so one step of the tree needs a smaller margin far
-    out, where the leaves are, than near the origin.
+    Hyperbolic space grows exponentially with the radius, so one step of the tree needs a smaller
+    margin far out, where the leaves are, than near the origin. A flat space is alike everywhere:
+    r_a = sqrt(c)|v| tends to 0 with c.
     """
-    return base / torch.cosh(radius)
+    return base / torch.cosh(radius) if curvature > 0 else torch.full_like(radius, base)
 
 
 def hyperbolic_triplet(
-    anchor_positive: Tensor, anchor_negative: Tensor, anchor_radius: Tensor, margin: float
+    anchor_positive: Tensor,
+    anchor_negative: Tensor,
+    anchor_radius: Tensor,
+    margin: float,
+    curvature: float = 1.0,
 ) -> Tensor:
     """Return the mean hinge of anchor-positive against anchor-negative distances.
 
@@ -28,11 +33,12 @@ def hyperbolic_triplet(
     Args:
         anchor_positive: (B,) distances.
         anchor_negative: (B,) distances.
-        anchor_radius: (B,) radii of the anchors, in units of 1/sqrt(c).
+        anchor_radius: (B,) radii of the anchors, in units of 1/sqrt(c); of no matter at c = 0.
         margin: m₀, in the units of the distances.
+        curvature: c >= 0 of the space that the distances are of.
 
     Returns:
         A scalar, 0 where every negative is farther than its positive by the margin.
     """
-    shortfall = anchor_positive + adaptive_margin(anchor_radius, margin) - anchor_negative
-    return shortfall.clamp_min(0).mean()
+    margins = adaptive_margin(anchor_radius, margin, curvature)
+    return (anchor_positive + margins - anchor_negative).clamp_min(0).mean()

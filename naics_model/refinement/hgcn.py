@@ -4,7 +4,8 @@ Here: the graph as edge lists, the aggregation, the layers, the network. Not her
 
 Source of the idea: Chami et al., Hyperbolic Graph Convolutional Neural Networks, NeurIPS 2019.
 Differs from it in that neighbours are averaged by the Lorentz centroid and not in the tangent
-space, and in that every code has a free vector of its own beside its text.
+space, and in that every code has a free vector of its own beside its text. At curvature 0 it is an
+ordinary graph convolution.
 """
 
 import math
@@ -14,13 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from naics_model.geometry.lorentz import (
-    exp_map_origin,
-    log_map_origin,
-    lorentz_inner,
-    radius,
-    soft_clip,
-)
+from naics_model.geometry.lorentz import from_homogeneous, homogeneous, radius, soft_clip
 from naics_model.taxonomy.tree import Taxonomy
 
 SELF, PARENT, CHILD = range(3)
@@ -61,39 +56,37 @@ def tree_graph(taxonomy: Taxonomy) -> Graph:
     )
 
 
-def aggregate(points: Tensor, graph: Graph, weights: Tensor, curvature: Tensor) -> Tensor:
+def aggregate(tangent: Tensor, graph: Graph, weights: Tensor, curvature: float | Tensor) -> Tensor:
     """Return the Lorentz centroid of each code's neighbours, touching edges only and never all
     pairs.
 
     Args:
-        points: (n, d + 1) on the hyperboloid of curvature -c, time first.
+        tangent: (n, d) tangent vectors of the codes in the space of curvature -c.
         graph: edges over the n codes; every code is the target of at least one.
         weights: (m,) one positive weight per edge.
-        curvature: c, scalar.
+        curvature: c >= 0, scalar.
 
     Returns:
-        (n, d + 1) on the hyperboloid, in the points' precision.
+        (n, d) tangent vectors, in the precision of `tangent`.
     """
-    # In float64: far out, the sum of float32 points misses the light cone by more than the norm
-    # that follows.
-    space = points.double()[:, 1:]
-    time = (1 / curvature + space.square().sum(-1, keepdim=True)).sqrt()
-    full = torch.cat([time, space], dim=-1)
-    total = torch.zeros_like(full).index_add(
-        0, graph.target, full[graph.source] * weights.double().unsqueeze(-1)
+    points = homogeneous(tangent.double(), curvature)
+    total = torch.zeros_like(points).index_add(
+        0, graph.target, points[graph.source] * weights.double().unsqueeze(-1)
     )
-    norm = (-lorentz_inner(total, total)).sqrt().unsqueeze(-1)
-    return (total / (norm * curvature.sqrt())).to(points.dtype)
+    return from_homogeneous(total, curvature).to(tangent.dtype)
 
 
 class HyperbolicGraphLayer(nn.Module):
-    """One round of listening to the neighbours, in a space whose curvature is learned."""
+    """One round of listening to the neighbours, in a space whose curvature is learned.
+
+    A flat layer stays flat: no curvature is within a factor of 10 of 0.
+    """
 
     def __init__(self, dim: int, max_radius: float, curvature: float, gate: float) -> None:
         """Args:
         dim: width of the tangent vectors.
-        max_radius: soft clip, in units of 1/sqrt(c) of the layer's own space.
-        curvature: start value of c.
+        max_radius: soft clip, in units of 1/sqrt(c) of the layer's own space, plain ones at 0.
+        curvature: start value of c; 0 stays.
         gate: start share of the neighbours' centroid in the output; the rest is the input.
         """
         super().__init__()
@@ -103,25 +96,28 @@ class HyperbolicGraphLayer(nn.Module):
         nn.init.eye_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
         self.edge_logits = nn.Parameter(torch.zeros(EDGE_TYPES))
-        self.log_curvature = nn.Parameter(torch.tensor(math.log(curvature)))
+        if curvature > 0:
+            self.log_curvature = nn.Parameter(torch.tensor(math.log(curvature)))
         self.gate_logit = nn.Parameter(_logit(gate))
         self.max_radius = max_radius
-        self._log_start = math.log(curvature)
+        self._start = curvature
 
     @property
-    def curvature(self) -> Tensor:
+    def curvature(self) -> float | Tensor:
         """c of this layer, within a factor of 10 of its start."""
-        bound = math.log(10)
-        return self.log_curvature.clamp(self._log_start - bound, self._log_start + bound).exp()
+        if self._start == 0:
+            return 0.0
+        middle, bound = math.log(self._start), math.log(10)
+        return self.log_curvature.clamp(middle - bound, middle + bound).exp()
 
     def forward(self, tangent: Tensor, graph: Graph) -> Tensor:
         """Map tangent vectors (n, d) to tangent vectors (n, d)."""
         curvature = self.curvature
         message = soft_clip(self.linear(tangent), self.max_radius, curvature)
         weights = torch.softmax(self.edge_logits, dim=0)[graph.kind] * graph.share
-        heard = aggregate(exp_map_origin(message, curvature), graph, weights, curvature)
+        heard = aggregate(message, graph, weights, curvature)
         gate = torch.sigmoid(self.gate_logit)
-        return (1 - gate) * tangent + gate * log_map_origin(heard, curvature)
+        return (1 - gate) * tangent + gate * heard
 
 
 def unclip(v: Tensor, max_radius: float, curvature: float) -> Tensor:

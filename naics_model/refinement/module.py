@@ -111,7 +111,7 @@ class RefinementModule(TrainableCheckpoint):
         """Args:
         text: (n, d) tangent vectors of the codes as the encoder sees them.
         taxonomy: the same codes in the same order.
-        curvature: c of the text's space.
+        curvature: c >= 0 of the text's space.
         settings: of network and training.
         seed: of the codes and relations that each step draws.
         """
@@ -133,7 +133,7 @@ class RefinementModule(TrainableCheckpoint):
         self.log_scale = nn.Parameter(best_log_scale(self.distances(text.float()), self.tree))
 
     def distances(self, tangent: Tensor) -> Tensor:
-        """Return the hyperbolic distances (m, m) of tangent vectors (m, d)."""
+        """Return the distances (m, m) of tangent vectors (m, d)."""
         return pairwise_distance(tangent, tangent, self.curvature)
 
     def forward(self) -> Tensor:
@@ -157,6 +157,7 @@ class RefinementModule(TrainableCheckpoint):
                 distances[anchor, negative],
                 radii[anchor],
                 self.settings.margin,
+                self.curvature,
             ),
             'radius_ladder': radius_ladder(radii, self.levels[rows]),
             'anchoring': anchoring(refined, self.network.text[rows], self.curvature),

@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from naics_model.geometry import lorentz
+from naics_model.losses.anchoring import anchoring
 from naics_model.losses.contrastive import info_nce
 from naics_model.losses.hierarchy import hierarchy_fit
 from naics_model.losses.load_balance import load_balance
 from naics_model.losses.radius import LADDER, radius_ladder
+from naics_model.losses.triplet import hyperbolic_triplet
 
 
 def test_info_nce_by_hand() -> None:
@@ -119,19 +121,25 @@ def test_load_balance_gradient_lowers_the_busy_expert() -> None:
     assert (logits.grad[:, 3] < 0).all()
 
 
+@pytest.mark.parametrize('curvature', [0.0, 1.0])
 @pytest.mark.parametrize('radius', [1e-6, 1.0, 6.0])
-def test_all_losses_are_finite_with_gradients_on_duplicated_codes(radius: float) -> None:
+def test_all_losses_are_finite_with_gradients_on_duplicated_codes(
+    radius: float, curvature: float
+) -> None:
     generator = torch.Generator().manual_seed(8)
     v = torch.randn(6, 16, generator=generator)
     v = radius * v / v.norm(dim=1, keepdim=True)
     v = torch.cat([v, v]).requires_grad_()  # 693 codes share their parent's title
-    distances = lorentz.pairwise_distance(v, v)
+    distances = lorentz.pairwise_distance(v, v, curvature)
+    radii = lorentz.radius(v, curvature)
     tree = torch.full((12, 12), 2)
     tree.fill_diagonal_(0)
     total = (
         info_nce(distances[0:4, 6].clone(), distances[0:4, 0:6], 0.5)
         + hierarchy_fit(distances, tree, torch.tensor(0.3))
-        + radius_ladder(lorentz.radius(v), torch.full((12,), 6))
+        + radius_ladder(radii, torch.full((12,), 6))
+        + hyperbolic_triplet(distances[0, 6:8], distances[0, 8:10], radii[:2], 1.0, curvature)
+        + anchoring(v, v.detach().clone(), curvature)
     )
     total.backward()
     assert torch.isfinite(total)

@@ -124,6 +124,21 @@ def test_anchoring_keeps_codes_near_their_texts(job: Job) -> None:
     assert moved['anchored'] < 0.2 * moved['run']
 
 
+def test_flat_embeddings_are_refined_in_flat_space(job: Job) -> None:
+    descriptions = pl.read_parquet(job.descriptions)
+    noise = torch.randn(len(CODES), 8, generator=torch.Generator().manual_seed(0))
+    flat = job.folder / 'flat.parquet'
+    write_parquet(embedding_table(descriptions, soft_clip(noise, curvature=0.0), 0.0), flat)
+    done = run(job.arguments('--embeddings', str(flat), name='control'))
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((job.folder / 'control' / 'result.json').read_text())['metrics']
+    assert metrics['train_curvature_0'] == 0
+    assert metrics['spearman_after'] > max(0.8, metrics['spearman_before'])
+    after = read_embeddings(job.folder / 'control' / 'refined.parquet')
+    assert after.curvature == 0
+    assert np.linalg.norm(after.tangent, axis=1).max() < 6
+
+
 def test_under_torchrun_the_result_is_the_same(result: Any, job: Job) -> None:
     torchrun = ('torch.distributed.run', '--standalone', '--nproc-per-node', '2', '-m')
     done = run(job.arguments(name='ranks'), *torchrun)

@@ -23,6 +23,15 @@ def test_the_margin_falls_with_the_radius() -> None:
     assert 0 < margins[2].item() < 0.02
 
 
+def test_in_flat_space_the_margin_is_the_same_everywhere() -> None:
+    radius = torch.tensor([0.0, 2.0, 6.0])
+    assert adaptive_margin(radius, 3.0, 0.0).tolist() == [3.0, 3.0, 3.0]
+    loss = hyperbolic_triplet(
+        torch.tensor([2.0, 1.0]), torch.tensor([2.5, 9.0]), torch.tensor([6.0, 6.0]), 1.0, 0.0
+    )
+    assert loss.item() == pytest.approx(0.25)
+
+
 def test_a_triplet_costs_what_the_negative_lacks() -> None:
     # At the origin the margin is m0 = 1: 2 + 1 - 2.5 = 0.5; and 1 + 1 - 9 is no cost.
     loss = hyperbolic_triplet(
@@ -37,6 +46,9 @@ def test_anchoring_is_the_mean_squared_distance() -> None:
     # Along a ray through the origin, hyperbolic distance is the difference of lengths.
     refined = torch.tensor([[3.0, 0.0], [2.0, 0.0]])
     assert anchoring(refined, text).item() == pytest.approx((9 + 1) / 2, rel=1e-5)
+    # In flat space that holds off a ray, too: (3, 4) is 5 from the origin.
+    moved = torch.tensor([[3.0, 4.0], [1.0, 0.0]])
+    assert anchoring(moved, text, 0.0).item() == pytest.approx(25 / 2)
 
 
 def test_the_farther_relative_is_farther() -> None:

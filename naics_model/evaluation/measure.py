@@ -1,7 +1,7 @@
 """Distances that the figures are computed from: the encoder and the geometry at work.
 
-Everything is in the one hyperbolic space of the model: codes where the tables say they are,
-queries where the encoder puts them.
+Everything is in the one space of the model, hyperbolic or flat: codes where the tables say they
+are, queries where the encoder puts them.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def query_distances(
     texts: Sequence[str],
     log: Callable[[str], None],
 ) -> dict[str, NDArray[np.float64]]:
-    """Encode texts and return their hyperbolic distances (q, c) to the candidates, by table.
+    """Encode texts and return their distances (q, c) to the candidates, by table.
 
     Args:
         model: folder of the encoder that made the text embeddings.

@@ -22,8 +22,8 @@ from naics_model.geometry import lorentz
 from naics_model.storage.files import read_parquet
 
 Space = Literal['lorentz', 'hyperboloid', 'euclidean', 'cosine']
-"""lorentz: tangent vectors at the origin; hyperboloid: points, time coordinate first; euclidean:
-straight lines; cosine: 1 - cosine of the angle."""
+"""lorentz: tangent vectors at the origin (of curvature 0: euclidean); hyperboloid: points, time
+coordinate first; euclidean: straight lines; cosine: 1 - cosine of the angle."""
 
 SPACE_OF_COLUMN: dict[str, Space] = {'tangent': 'lorentz', 'lorentz': 'hyperboloid'}
 """The columns that our own tables have; vectors under another name are taken as euclidean."""
@@ -37,7 +37,7 @@ class Vectors:
         values: float64 (n, d), in the edition's order.
         column: the column that they were read from.
         space: what they are.
-        curvature: c > 0 of a space of curvature -c; 1 for flat ones.
+        curvature: c > 0 of a space of curvature -c; 1 where it is of no matter.
     """
 
     values: NDArray[np.float64]
@@ -70,20 +70,24 @@ def read_vectors(
 
     Args:
         path: Parquet with a column `code`, one of vectors, and for a hyperbolic space `curvature`
-            (1 where it is missing).
+            (1 where it is missing; 0 makes tangent vectors euclidean).
         codes: the edition's codes, in its order.
         column: the vectors' column; where None, the only one there is, `tangent` first.
         space: what they are; where None, what our own tables have under that name, or euclidean.
 
     Raises:
         DataError: the file or a column is missing, a code is missing or there twice, the vectors
-            are of different lengths or not finite, or there is more than one curvature.
+            are of different lengths or not finite, or there is more than one curvature, or none
+            that the space can have.
     """
     column, rows = read_rows(path, codes, column)
     space = space or SPACE_OF_COLUMN.get(column, 'euclidean')
     curvatures = [1.0]
     if space in ('lorentz', 'hyperboloid') and 'curvature' in rows.columns:
         curvatures = rows['curvature'].unique().to_list()
+    if space == 'lorentz' and curvatures == [0]:
+        # The Euclidean control's own tables.
+        space, curvatures = 'euclidean', [1.0]
     if len(curvatures) != 1 or not curvatures[0] or curvatures[0] <= 0:
         raise DataError(
             f'{path} must have one positive number as curvature, but has '

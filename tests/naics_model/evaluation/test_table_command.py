@@ -113,6 +113,30 @@ def test_our_own_tables_under_either_column(
     assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-4)
 
 
+def test_our_own_table_of_a_flat_model(
+    codes: pl.DataFrame,
+    vectors: np.ndarray,
+    evaluate: Callable[..., dict[str, float]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    leaves = np.flatnonzero(codes['level'] == 6)
+    queries = pl.DataFrame(
+        {'code': codes['code'].gather(leaves), 'tangent': vectors[leaves].tolist()}
+    )
+    queries.write_parquet(tmp_path / 'queries.parquet')
+    table = embedding_table(codes, vectors, 0.0)
+    for asked in ([], ['--space', 'lorentz']):
+        found = evaluate(table, '--queries', str(tmp_path / 'queries.parquet'), *asked)
+        expected = structure(codes, cdist(vectors, vectors))
+        assert {name: found[name] for name in expected} == pytest.approx(expected)
+        assert found['radius/mean_level_6'] == pytest.approx(
+            np.linalg.norm(vectors[leaves], axis=1).mean()
+        )
+        assert found['retrieval/hit_at_1'] == 1
+        assert 'column tangent, 5 numbers, euclidean' in capsys.readouterr().out
+
+
 def test_search_with_the_encoder_of_another(
     codes: pl.DataFrame,
     vectors: np.ndarray,

@@ -1,6 +1,10 @@
 """The command line of a job: profiles by name, settings that are typed, mistakes told in one
 sentence.
 
+A profile says all of a fit, an overlay only in what it differs from a profile: `--config smoke
+--config euclidean` is the profile smoke in flat space. Overlays stand in the folder `overlays`
+beside the profiles.
+
 What belongs here: what the training and the refinement command share before a model exists. No
 torch: the settings of the trainer and of the model are added to the parser by the jobs themselves.
 """
@@ -18,6 +22,7 @@ from naics_model.errors import ConfigurationError, DataError, NaicsError
 from naics_model.jobs.watchdog import heed_signals, watch_launcher
 
 _CONFIG_OPTIONS = ('--config', '-c')
+_OVERLAYS = 'overlays'
 
 
 def profile_path(name: str, folder: Path) -> Path:
@@ -42,12 +47,17 @@ def profile_path(name: str, folder: Path) -> Path:
 
 
 def resolve_profiles(arguments: Sequence[str], folder: Path) -> list[str]:
-    """Return the arguments with each `--config` replaced by its file's path and moved to the front.
+    """Return the arguments with each `--config` replaced by its file's path and moved to the front,
+    overlays behind the others.
 
-    They move to the front because a later value replaces an earlier one: what a person types beside
-    `--config` is meant to win over the file, wherever it stands.
+    They move because a later value replaces an earlier one: an overlay is meant to win over the
+    profile, and what a person types beside `--config` over both, wherever it stands.
+
+    Raises:
+        ConfigurationError: see `profile_path`.
     """
-    configs: list[str] = []
+    profiles: list[str] = []
+    overlays: list[str] = []
     others: list[str] = []
     rest = iter(arguments)
     for argument in rest:
@@ -57,13 +67,21 @@ def resolve_profiles(arguments: Sequence[str], folder: Path) -> list[str]:
             continue
         if not equals:
             value = next(rest, '')
-        configs += ['--config', str(profile_path(value, folder))]
-    return configs + others
+        overlay = folder / _OVERLAYS / f'{value}.yaml'
+        if overlay.is_file() and not Path(value).is_file():
+            overlays += ['--config', str(overlay)]
+        else:
+            profiles += ['--config', str(profile_path(value, folder))]
+    return profiles + overlays + others
 
 
 def profile_name(config: Namespace) -> str | None:
-    """Return the name of the settings file that a command line was given, without its ending."""
-    return Path(str(config.config[-1])).stem if config.config else None
+    """Return the name of the last settings file of a command line that is no overlay, without its
+    ending.
+    """
+    paths = [Path(str(path)) for path in config.config or ()]
+    names = [path.stem for path in paths if path.parent.name != _OVERLAYS]
+    return names[-1] if names else None
 
 
 def parse(parser: ArgumentParser, arguments: Sequence[str], profiles: Path) -> Namespace:

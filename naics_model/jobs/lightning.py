@@ -68,7 +68,9 @@ def job_parser(command: str, description: str) -> ArgumentParser:
         prog=command, description=description, exit_on_error=False, allow_abbrev=False
     )
     parser.add_argument(
-        '--config', action='config', help='A profile (smoke, cpu, gpu) or a YAML file.'
+        '--config',
+        action='config',
+        help='A profile (smoke, cpu, gpu) or a YAML file; of several the later wins.',
     )
     parser.add_argument(
         '--run_dir',

@@ -11,6 +11,7 @@ from jsonargparse import ArgumentParser
 from naics_model.errors import ConfigurationError, DataError
 from naics_model.jobs.command import (
     parse,
+    profile_name,
     profile_path,
     require_file,
     resolve_profiles,
@@ -28,6 +29,8 @@ class Model:
 def profiles(tmp_path: Path) -> Path:
     (tmp_path / 'quick.yaml').write_text('model:\n  rank: 2\n  rate: 0.5\n')
     (tmp_path / 'slow.yaml').write_text('model:\n  rank: 64\n')
+    (tmp_path / 'overlays').mkdir()
+    (tmp_path / 'overlays' / 'careful.yaml').write_text('model:\n  rate: 0.01\n')
     return tmp_path
 
 
@@ -69,6 +72,25 @@ def test_an_option_beats_the_profile_on_either_side_of_it(
 def test_of_two_profiles_the_later_wins(profiles: Path, parser: ArgumentParser) -> None:
     config = parse(parser, ['--config', 'quick', '--config', 'slow'], profiles)
     assert (config.model.rank, config.model.rate) == (64, 0.5)
+
+
+@pytest.mark.parametrize('names', [('quick', 'careful'), ('careful', 'quick')])
+def test_an_overlay_beats_the_profile_wherever_it_stands(
+    profiles: Path, parser: ArgumentParser, names: tuple[str, str]
+) -> None:
+    arguments = [part for name in names for part in ('--config', name)]
+    config = parse(parser, arguments, profiles)
+    assert (config.model.rank, config.model.rate) == (2, 0.01)
+    assert profile_name(config) == 'quick'
+    config = parse(parser, [*arguments, '--model.rate', '0.2'], profiles)
+    assert config.model.rate == 0.2
+
+
+def test_an_overlay_is_no_profile(profiles: Path, parser: ArgumentParser) -> None:
+    with pytest.raises(ConfigurationError, match=r'careful is neither .* are quick, slow\.$'):
+        profile_path('careful', profiles)
+    assert profile_name(parse(parser, ['--config', 'careful'], profiles)) is None
+    assert profile_name(parse(parser, [], profiles)) is None
 
 
 @pytest.mark.parametrize(

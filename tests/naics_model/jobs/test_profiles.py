@@ -8,13 +8,14 @@ import pytest
 import yaml
 from jsonargparse import ArgumentParser
 
-from naics_model.jobs.command import parse
+from naics_model.jobs.command import parse, profile_name
 from naics_model.refinement import cli as refinement
 from naics_model.refinement.module import RefinementSettings
 from naics_model.training import cli as training
 from naics_model.training.data import DataSettings
 
 TRAINING = sorted(training.PROFILES.glob('*.yaml'))
+OVERLAYS = sorted(training.PROFILES.glob('overlays/*.yaml'))
 REFINEMENT = sorted(refinement.PROFILES.glob('*.yaml'))
 REQUIRED = {
     'training': '--curriculum=01_stage_easy --run_dir=r --data.relation_index=i '
@@ -52,6 +53,26 @@ def test_every_setting_of_a_profile_arrives(path: Path) -> None:
     for name, value in leaves(settings_of(path)).items():
         if name != 'trainer.callbacks':
             assert config[name] == value, name
+
+
+@pytest.mark.parametrize('overlay', OVERLAYS, ids=lambda p: p.stem)
+@pytest.mark.parametrize('path', TRAINING, ids=lambda p: p.stem)
+def test_an_overlay_changes_what_it_says_and_nothing_else(path: Path, overlay: Path) -> None:
+    parser = training.build_parser()
+    arguments = ['--config', path.stem, '--config', overlay.stem, *REQUIRED['training'].split()]
+    config = parse(parser, arguments, path.parent)
+    expected = {**leaves(settings_of(path)), **leaves(settings_of(overlay))}
+    for name, value in expected.items():
+        if name != 'trainer.callbacks':
+            assert config[name] == value, name
+    assert profile_name(config) == path.stem
+
+
+def test_the_control_is_flat_and_has_its_own_learning_rate() -> None:
+    (control,) = OVERLAYS
+    assert control.stem == 'euclidean'
+    assert settings_of(control)['model']['curvature'] == 0  # type: ignore[index]
+    assert 'learning_rate' in settings_of(control)['model']  # type: ignore[operator]
 
 
 @pytest.mark.parametrize('path', TRAINING, ids=lambda p: p.stem)

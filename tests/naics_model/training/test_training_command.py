@@ -143,6 +143,23 @@ def test_the_next_stage_goes_on_from_the_export_and_figures_go_to_mlflow(
     assert found.data.params['model.lora_r'] == '8'
 
 
+def test_the_euclidean_control_trains_as_the_profile_it_is_laid_over(
+    edition: Any, stage_file: Path, finished: Path, tmp_path: Path
+) -> None:
+    flat = ['--config', 'euclidean', '--trainer.max_epochs=1']
+    done = start(fit_arguments(edition, stage_file, tmp_path / 'run', *flat))
+    assert done.returncode == 0, done.stderr
+    details = result_of(tmp_path / 'run')['details']
+    assert details['profile'] == 'smoke'
+    assert details['settings']['model']['curvature'] == 0
+    assert NaicsEmbedder.from_pretrained(tmp_path / 'run' / 'model').curvature == 0
+    # A stage goes on from one in the same space only.
+    mixed = [*flat, '--model.init_from', finished / 'model']
+    done = start(fit_arguments(edition, stage_file, tmp_path / 'mixed', *mixed))
+    assert done.returncode == 1
+    assert 'has curvature = 1.0, but 0.0 is asked for' in done.stderr
+
+
 def test_a_fit_cut_short_and_resumed_equals_one_that_ran_through(
     edition: Any, stage_file: Path, finished: Path, tmp_path: Path
 ) -> None:

@@ -29,12 +29,13 @@ def module(**options: Any) -> TripletModule:
     return TripletModule(backbone='tiny-random', hyperbolic_dim=8, lora_dropout=0.0, **options)
 
 
-def test_the_contrast_is_that_of_each_item_by_itself(batch: StepBatch) -> None:
-    model = module().eval()
+@pytest.mark.parametrize('curvature', [0.0, 1.0])
+def test_the_contrast_is_that_of_each_item_by_itself(batch: StepBatch, curvature: float) -> None:
+    model = module(curvature=curvature).eval()
     losses, output = model.losses(batch)
     v = output.tangent
-    positive = distance(v[batch.anchor], v[batch.positive])
-    negative = distance(v[batch.anchor].unsqueeze(1), v[batch.negatives])
+    positive = distance(v[batch.anchor], v[batch.positive], curvature)
+    negative = distance(v[batch.anchor].unsqueeze(1), v[batch.negatives], curvature)
     expected = info_nce(positive, negative, 0.5)
     assert losses['contrastive'].item() == pytest.approx(expected.item(), rel=1e-4)
 
@@ -57,9 +58,11 @@ def test_without_experts_there_is_no_balance_to_keep(batch: StepBatch) -> None:
     assert 'load_balance' not in losses
 
 
-def test_every_trainable_weight_gets_a_gradient(batch: StepBatch) -> None:
+@pytest.mark.parametrize('curvature', [0.0, 1.0])
+def test_every_trainable_weight_gets_a_gradient(batch: StepBatch, curvature: float) -> None:
     # As many experts as are chosen: another would rightly have none.
-    model = module(weights=LossWeights(hierarchy_fit=1.0), experts=2, top_k=2).train()
+    weights = LossWeights(hierarchy_fit=1.0)
+    model = module(weights=weights, experts=2, top_k=2, curvature=curvature).train()
     # LoRA starts at a product with a zero factor: only after a step can both factors have one.
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-2)
     for _ in range(2):

@@ -24,6 +24,7 @@ ROOMS = (
     'triplets',
     'curriculum',
     'encoder',
+    'protocols',
     'dataset',
     'losses',
     'training',
@@ -94,6 +95,7 @@ def test_rooms_import_only_from_rooms_below() -> None:
         ('naics_assets.definitions', ('torch', 'transformers')),
         ('naics_model.encoder.tokens', ('torch', 'transformers', 'dagster')),
         ('naics_model.curriculum.sampler', ('torch', 'dagster')),
+        ('naics_model.protocols.view', ('torch', 'transformers', 'dagster')),
     ],
 )
 def test_a_light_module_stays_light(module: str, forbidden: tuple[str, ...]) -> None:

@@ -37,6 +37,7 @@ FURNITURE = (
 
 _NUMBER = re.compile(r'(?<!\d)(?:\d{2}-\d{2}|\d{2,6})(?!\d)')
 _LIST_END = re.compile(r'\s*;(?: (?:and|or))?$')
+_WORD = re.compile(r'[^\W_]+')
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,14 @@ def _without_tags(run: re.Match[str]) -> str:
     if _BREAK_TAG.search(run[0]):
         return ' '
     return re.sub(_TAG, '', run[0])
+
+
+def words_of(text: str) -> str:
+    """Return a text as its words alone, casefolded runs of letters and digits, one blank between.
+
+    What two texts have in common whatever their case, punctuation and line breaks.
+    """
+    return ' '.join(_WORD.findall(text.casefold()))
 
 
 def take_apart(cell: str | None) -> DescriptionParts:

@@ -15,6 +15,7 @@ from naics_model.corpus.editions import Edition, edition
 from naics_model.curriculum.checks import check_relation_index, known_checks
 from naics_model.curriculum.stage import BUILT_IN, load_stage
 from naics_model.errors import ConfigurationError, DataError
+from naics_model.protocols import splits
 from naics_model.storage.files import read_parquet
 from naics_model.storage.layout import EditionFolder
 from naics_model.storage.tables import Table
@@ -34,6 +35,10 @@ TABLES: dict[str, tuple[Table, CheckTable]] = {
     'activities': (
         activities.TABLE,
         lambda rows, codes, _: activities.check_activities(rows, codes),
+    ),
+    'code_splits': (
+        splits.TABLE,
+        lambda rows, codes, _: splits.check_code_splits(rows, codes),
     ),
     'concordance': (
         concordance.TABLE,

@@ -22,6 +22,7 @@ from naics_model.corpus.editions import edition
 from naics_model.dataset.checks import TABLES
 from naics_model.dataset.pictures import histogram
 from naics_model.encoder.tokens import build_token_cache
+from naics_model.protocols.splits import SPLITS, build_code_splits
 from naics_model.storage.files import read_parquet, sha256_of, write_parquet
 from naics_model.storage.layout import EditionFolder
 from naics_model.taxonomy.distances import distance_table
@@ -89,6 +90,7 @@ def steps_of(folder: EditionFolder, source_dir: Path | None, backbone: str) -> l
         *fetching,
         Step('descriptions', lambda _: descriptions(folder)),
         Step('activities', lambda _: activities(folder)),
+        Step('code_splits', lambda _: code_splits(folder)),
         *mapping,
         Step('distances', lambda _: distances(folder)),
         Step('relations', lambda _: relations(folder)),
@@ -161,6 +163,27 @@ def activities(folder: EditionFolder) -> Made:
         'verbatim_in_description': int(table['verbatim'].sum()),
     }
     return _put(folder, 'activities', table, codes, ['index'], facts)
+
+
+def code_splits(folder: EditionFolder) -> Made:
+    """Write which codes are held out.
+
+    Raises:
+        DataError: the descriptions are missing, or no code may be held out.
+    """
+    codes = read_parquet(folder.descriptions)
+    table = build_code_splits(codes)
+    held_out = pl.concat(
+        [
+            table.filter(pl.col(split) == 'heldout')
+            .group_by(level=pl.col('code').str.len_chars())
+            .agg(pl.lit(split).alias('split'), pl.len().alias('heldout'))
+            .select('split', 'level', 'heldout')
+            .sort('level')
+            for split in SPLITS
+        ]
+    )
+    return _put(folder, 'code_splits', table, codes, [], {'held_out_per_level': held_out})
 
 
 def concordance(folder: EditionFolder) -> Made:

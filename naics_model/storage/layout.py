@@ -47,6 +47,10 @@ class EditionFolder:
         return self.path / 'corpus' / 'activities.parquet'
 
     @property
+    def code_splits(self) -> Path:
+        return self.path / 'corpus' / 'code_splits.parquet'
+
+    @property
     def concordance(self) -> Path:
         return self.path / 'corpus' / 'concordance.parquet'
 
@@ -69,6 +73,19 @@ class EditionFolder:
     @property
     def token_cache(self) -> Path:
         return self.path / 'tokens' / 'token_cache.safetensors'
+
+    def view(self, protocol: str) -> EditionFolder:
+        """What a training run under a protocol is given: files as an edition's, without the rest.
+
+        Args:
+            protocol: its name, such as `heldout_codes`.
+        """
+        return EditionFolder(self.path / 'protocols', protocol)
+
+    @property
+    def view_record(self) -> Path:
+        """Of a protocol's view: what it was made from, what is hidden, and that it was checked."""
+        return self.path / 'view.json'
 
     def stage(self, name: str) -> Path:
         """The folder of one training stage's run: checkpoints, exported model, result.json."""

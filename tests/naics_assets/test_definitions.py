@@ -21,6 +21,7 @@ GRAPH = {
     'corpus': {
         'descriptions': {'codes_workbook', 'descriptions_workbook', 'cross_references_workbook'},
         'activities': {'index_workbook', 'descriptions'},
+        'code_splits': {'descriptions'},
         'concordance': {'concordance_workbook', 'descriptions'},
     },
     'taxonomy': {'distances': {'descriptions'}, 'relations': {'descriptions'}},

@@ -65,7 +65,7 @@ def test_sample_data_is_built_checked_and_versioned_by_content(tmp_path: Path) -
     for path in (folder.activities, folder.relations, folder.triplets, folder.relation_index):
         assert path.is_file()
     # Equal content has an equal version: otherwise everything after it would run again.
-    assert len(versions(first)) == 13
+    assert len(versions(first)) == 14
     assert versions(again) == versions(first)
 
 
@@ -94,7 +94,7 @@ def test_an_errata_release_of_the_index_changes_its_activities_and_nothing_else(
     assert before.success
     assert after.success
     old, new = versions(before), versions(after)
-    assert len(old) == 10
+    assert len(old) == 11
     assert {asset for asset in old if old[asset] != new[asset]} == {'index_workbook', 'activities'}
 
 
@@ -105,7 +105,7 @@ def test_an_edition_without_a_concordance_skips_it(own_source: Path, tmp_path: P
         )
     assert result.success
     assert not versions(result).keys() & {'concordance_workbook', 'concordance'}
-    assert len(versions(result)) == 8
+    assert len(versions(result)) == 9
 
 
 def test_a_broken_table_fails_with_its_rows_and_the_last_good_one_stays(

@@ -1,4 +1,4 @@
-"""The texts that the model reads, the activities that it is asked about, and where codes went."""
+"""The texts that the model reads, what it is asked about, and where codes went."""
 
 import dagster as dg
 
@@ -32,6 +32,19 @@ def descriptions(context: dg.AssetExecutionContext, paths: NaicsPaths) -> dg.Mat
 def activities(context: dg.AssetExecutionContext, paths: NaicsPaths) -> dg.MaterializeResult:
     with plain_errors(), measured() as cost:
         made = steps.activities(paths.edition(context.partition_key))
+    return describe(made, cost)
+
+
+@naics_asset(
+    group_name='corpus',
+    deps=['descriptions'],
+    kinds={'polars', 'parquet'},
+    code_version='1',
+    description='Which codes are held out for evaluation: one in ten, and whole groups of codes.',
+)
+def code_splits(context: dg.AssetExecutionContext, paths: NaicsPaths) -> dg.MaterializeResult:
+    with plain_errors(), measured() as cost:
+        made = steps.code_splits(paths.edition(context.partition_key))
     return describe(made, cost)
 
 

@@ -8,5 +8,8 @@ from naics_assets.lib.checks import file_checks
 @dg.definitions
 def corpus_checks() -> dg.Definitions:
     return dg.Definitions(
-        asset_checks=[file_checks(name) for name in ('descriptions', 'activities', 'concordance')]
+        asset_checks=[
+            file_checks(name)
+            for name in ('descriptions', 'activities', 'code_splits', 'concordance')
+        ]
     )

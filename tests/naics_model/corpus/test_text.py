@@ -15,6 +15,7 @@ from naics_model.corpus.text import (
     cross_reference_sentence,
     take_apart,
     tidy,
+    words_of,
 )
 
 CODES = {'11', '31', '42', '44', '311', '541511', '541512'}
@@ -121,3 +122,15 @@ def test_a_cross_reference_becomes_a_sentence(cell: str, sentence: str) -> None:
 )
 def test_a_target_is_every_whole_number_that_is_a_code(sentence: str, named: list[str]) -> None:
     assert codes_named_in(sentence, CODES) == named
+
+
+@pytest.mark.parametrize(
+    ('text', 'words'),
+    [
+        ('Soybean Farming', 'soybean farming'),
+        ("  Florists' (U.S.)--in\n\n31-33: caf\u00c9_bar ", 'florists u s in 31 33 caf\u00e9 bar'),
+        (' ... ', ''),
+    ],
+)
+def test_words_are_what_is_left_of_case_and_punctuation(text: str, words: str) -> None:
+    assert words_of(text) == words

@@ -182,6 +182,10 @@ BROKEN = {
         'build_activities',
         lambda table: table.with_columns(code=pl.lit('999999')),
     ),
+    'code_splits': (
+        'build_code_splits',
+        lambda table: table.with_columns(subtrees=pl.lit('heldout')),
+    ),
     'concordance': ('build_concordance', lambda table: pl.concat([table, table.head(1)])),
     'distances': ('distance_table', lambda table: table.head(1000)),
     'relations': ('relation_table', lambda table: table.head(1000)),

@@ -45,10 +45,32 @@ def test_every_table_and_column_is_on_the_page(sample: EditionFolder) -> None:
 
 
 SIZES = {
-    'sample': (235, 699, 115, 27_495, 4_023, 1_700_937),
-    '2017': (2_196, 20_057, None, 2_410_110, 289_692, 1_074_526_926),
-    '2022': (2_125, 20_373, 1_150, 2_256_750, 272_103, 975_831_605),
+    'sample': (235, 699, 235, 115, 27_495, 4_023, 1_700_937),
+    '2017': (2_196, 20_057, 2_196, None, 2_410_110, 289_692, 1_074_526_926),
+    '2022': (2_125, 20_373, 2_125, 1_150, 2_256_750, 272_103, 975_831_605),
 }
+
+
+def held_out(folder: EditionFolder) -> list[str]:
+    """How many codes are held out, as the page has it."""
+    splits = pl.read_parquet(folder.code_splits).with_columns(level=pl.col('code').str.len_chars())
+    drawn, group = (
+        splits.filter(pl.col(split) == 'heldout') for split in ('stratified', 'subtrees')
+    )
+    six, four = (splits.filter(pl.col('level') == level).height for level in (6, 4))
+    return [
+        f'{drawn.filter(pl.col("level") == 6).height} of {six:,}',
+        str(drawn.height),
+        f'{group.filter(pl.col("level") == 4).height} of {four:,}',
+        str(group.filter(pl.col('level') == 6).height),
+        str(group.height),
+    ]
+
+
+def held_out_on_the_page(edition: str) -> list[str]:
+    table = PAGE.read_text('utf-8').partition('| held out |')[2].partition('\n\n')[0]
+    rows = [line.strip('| ').split(' | ') for line in table.splitlines()[2:]]
+    return [row[1 + list(SIZES).index(edition)] for row in rows]
 
 
 def test_the_sizes_on_the_page_are_these() -> None:
@@ -61,6 +83,7 @@ def test_the_sizes_on_the_page_are_these() -> None:
 def test_sizes_of_the_sample(sample: EditionFolder) -> None:
     found = [pl.scan_parquet(sample.file(t.name)).select(pl.len()).collect() for t in PUBLISHED]
     assert [frame.item() for frame in found] == list(SIZES['sample'])
+    assert held_out(sample) == held_out_on_the_page('sample')
 
 
 @pytest.mark.parametrize('edition', ['2017', '2022'])
@@ -77,6 +100,7 @@ def test_sizes_and_distances_of_the_real_editions(
     paths = {name: folder.file(name) for name in tables}
     found = [pl.read_parquet(path).height if path.is_file() else None for path in paths.values()]
     assert found == list(SIZES[edition][:-1])
+    assert held_out(folder) == held_out_on_the_page(edition)
 
     page = PAGE.read_text('utf-8')
     column = ['2017', '2022'].index(edition)

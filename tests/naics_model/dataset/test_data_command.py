@@ -15,10 +15,14 @@ import openpyxl
 import polars as pl
 import pytest
 
+from naics_model.checks import Check
 from naics_model.cli import main
+from naics_model.console import plain_console
 from naics_model.corpus import download
 from naics_model.corpus.editions import edition
 from naics_model.dataset import steps
+from naics_model.dataset.steps import Made, Step
+from naics_model.dataset.terminal import build
 from naics_model.storage.layout import EditionFolder
 from naics_model.triplets.relation_index import RelationIndex
 
@@ -108,6 +112,35 @@ def test_a_narrow_terminal_keeps_the_figures(
     monkeypatch.setenv('COLUMNS', '40')
     run('data', '-e', 'sample', '--through', 'descriptions')
     assert '│ descriptions              │  235 │ ' in capsys.readouterr().out
+
+
+# Rich would read the first three as its markup and as an emoji, and fail at the second.
+ODD = 'da[old]ta [/y] :warning:'
+
+
+def test_paths_are_shown_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ('-e', 'sample', '--data-dir', tmp_path / ODD)
+    assert run('data', *arguments, '--through', 'relation_index') == 0
+    said = capsys.readouterr().out
+    assert f'\nFiles        {tmp_path}/{ODD}/sample\n' in said
+    assert f"naics data validate --edition sample --data-dir '{tmp_path}/{ODD}'\n" in said
+    assert run('data', 'validate', *arguments) == 0
+    assert f'Edition sample, {tmp_path}/{ODD}/sample\n' in capsys.readouterr().out
+
+
+def test_what_steps_and_checks_say_is_shown_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check = Check('odd', False, False, ODD, f'sentence {ODD}', ({'column': ODD},))
+
+    def work(progress: Callable[[str], None]) -> Made:
+        progress(f'Copying {ODD}')
+        return Made(tmp_path, '', checks=[check], remarks=[f'remark {ODD}'])
+
+    build(EditionFolder(tmp_path, 'sample'), [Step('odd', work)], plain_console())
+    said = capsys.readouterr().out
+    for words in (f'Copying {ODD}', f'note: remark {ODD}', f'sentence {ODD}', f'column={ODD}'):
+        assert f'{words}\n' in said
 
 
 def test_where_nothing_can_be_written_a_sentence_says_so(

@@ -22,7 +22,8 @@ from naics_model.corpus import download
 from naics_model.corpus.editions import edition
 from naics_model.dataset import steps
 from naics_model.dataset.steps import Made, Step
-from naics_model.dataset.terminal import build
+from naics_model.dataset.terminal import Done, build, summary
+from naics_model.jobs.cost import Cost
 from naics_model.storage.layout import EditionFolder
 from naics_model.triplets.relation_index import RelationIndex
 
@@ -111,7 +112,24 @@ def test_a_narrow_terminal_keeps_the_figures(
 ) -> None:
     monkeypatch.setenv('COLUMNS', '40')
     run('data', '-e', 'sample', '--through', 'descriptions')
-    assert '│ descriptions              │  235 │ ' in capsys.readouterr().out
+    assert '\ndescriptions                235 ' in capsys.readouterr().out
+
+
+def test_the_figures_of_a_real_edition_are_whole_in_80_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / 'triplets.parquet'
+    with path.open('wb') as file:
+        file.truncate(1_234_567_890)  # sparse: it takes no room
+    cost = Cost(seconds=1234.5, cpu_seconds=2345.67, peak_memory_bytes=12_345_000_000)
+    check = Check('good', True, True, 'It is good.', 'It is good.')
+    longest = 'cross_references_workbook'
+    done = Done(longest, Made(path, ''), cost, 1_074_526_926, [check] * 13)
+    monkeypatch.setenv('COLUMNS', '80')
+    plain_console().print(summary([done], 'Edition 2022'))
+    row = next(line for line in capsys.readouterr().out.splitlines() if longest in line)
+    figures = [longest, '1,074,526,926', '1234.57', '2345.67', '12345', '13', 'of', '13']
+    assert row.split() == figures
 
 
 # Rich would read the first three as its markup and as an emoji, and fail at the second.

@@ -369,7 +369,7 @@ def built(source_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ({'codes': rename_sheet}, ["no sheet 'tbl_2022_title_description_coun'", "'Sheet1'"]),
         ({'codes': rename_column}, ["no column '2022 NAICS US Code'", 'editions.toml']),
-        ({'index': save_as_html}, ['it looks like an HTML page']),
+        ({'index': save_as_html}, ['it looks like a web page']),
         ({'index': save_as_xls}, ['it looks like an old .xls; save it as .xlsx']),
         ({'codes': repeat_a_code}, ['rows 7, 9: code 111110 must be unique']),
         ({'codes': remove_a_parent}, ['111110', '11111 ']),

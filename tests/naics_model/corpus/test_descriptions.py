@@ -278,6 +278,8 @@ def with_cell(frame: pl.DataFrame, code: str, column: str, value: Any) -> pl.Dat
         ('no_markup', '33612', 'description', 'Trucks<br/>and vans'),
         ('no_markup', '33612', 'title', 'Trucks &amp; vans'),
         ('no_stubs', '33612', 'description', 'See industry description for 336120.'),
+        ('no_stubs', '33612', 'description', 'See industry descriptions for 336110.'),
+        ('no_stubs', '33612', 'description', 'Trucks. (See industry description of 336120.)'),
         ('no_stubs', '33612', 'description', 'Trucks.\n\nCross-references. Establishments'),
         ('no_stubs', '33612', 'description', 'Trucks.\nIllustrative Examples:\nVans'),
         ('no_stubs', '33612', 'description', 'The Sector as a Whole\nTrucks'),

@@ -375,7 +375,7 @@ def built(source_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({'codes': remove_a_parent}, ['111110', '11111 ']),
         (
             {'codes': remove_a_leaf, 'descriptions': remove_the_description},
-            ['level 6, expected 1012, found 1011', 'editions.toml'],
+            ['level 6, expected 1,012, found 1,011', 'editions.toml'],
         ),
         ({'descriptions': empty_a_description}, ['code 111110, column description']),
     ],

@@ -45,7 +45,8 @@ def output_to(log: Path) -> Iterator[Console]:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     try:
-        yield Console(file=terminal, soft_wrap=True)
+        # No emoji: a path may hold :colons:, as it may hold [brackets] where markup is off.
+        yield Console(file=terminal, soft_wrap=True, emoji=False)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -70,7 +71,9 @@ def materialise(edition: str, profile: str) -> int:
         run_id = str(uuid.uuid4())
         steps = len(job.graph.nodes)
         console.print(f'[bold]NAICS edition {edition}[/], profile {profile}, {steps} steps')
-        console.print(f'Run {run_id[:8]}; everything it says is in {log}\n', highlight=False)
+        console.print(
+            f'Run {run_id[:8]}; everything it says is in {log}\n', highlight=False, markup=False
+        )
         with console.status('starting …') as status:
             follower = Follower(console, status, steps)
             instance.add_event_listener(run_id, follower)

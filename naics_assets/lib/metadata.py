@@ -14,6 +14,7 @@ from naics_model.checks import Check
 from naics_model.dataset.dictionary import PUBLISHED
 from naics_model.dataset.steps import Fact, Made
 from naics_model.jobs.cost import Cost
+from naics_model.storage.files import scan_parquet
 
 PREVIEW_ROWS = 5
 PREVIEW_CHARACTERS = 60
@@ -56,7 +57,7 @@ def offending_rows(check: Check) -> dg.MetadataValue:
 def table_metadata(path: Path) -> dict[str, Any]:
     """Return a Parquet file's number of rows, columns with their meanings, and a preview."""
     meanings = _MEANINGS.get(path.stem, {})
-    table = pl.scan_parquet(path)
+    table = scan_parquet(path)
     schema = table.collect_schema()
     return {
         'dagster/row_count': table.select(pl.len()).collect().item(),

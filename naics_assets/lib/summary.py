@@ -43,7 +43,7 @@ def print_summary(
         ('triplets', folder.triplets),
         ('all files', folder.path),
     ):
-        console.print(f'  {what:<12}{where}', highlight=False)
+        console.print(f'  {what:<12}{where}', highlight=False, markup=False)
     console.print('\n[bold]Next[/]')
     console.print('  make dev                        # lineage in Dagster, runs in MLflow')
     if folder.edition == 'sample':

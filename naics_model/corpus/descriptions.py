@@ -132,12 +132,7 @@ def check_descriptions(frame: pl.DataFrame, edition: Edition) -> list[Check]:
         frame: a table as `TABLE` has it.
         edition: for the expected counts.
     """
-    counts = dict(frame.group_by('level').len().iter_rows())
-    wrong = [
-        {'level': level, 'expected': expected, 'found': counts.get(level, 0)}
-        for level, expected in edition.counts.items()
-        if counts.get(level, 0) != expected
-    ]
+    wrong = edition.differing_counts(dict(frame.group_by('level').len().iter_rows()))
     valid = pl.Series(frame['code'])
     parent_level = frame.select(pl.col('code').alias('parent'), parent_level='level').unique(
         'parent'

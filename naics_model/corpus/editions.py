@@ -78,6 +78,21 @@ class Edition:
                 f'Edition {self.name} has no workbook {name!r}: it has {", ".join(self.workbooks)}.'
             ) from None
 
+    def differing_counts(self, found: Mapping[int, int]) -> list[dict[str, int]]:
+        """Return the levels on which a list of codes has more or fewer than this edition.
+
+        Args:
+            found: level -> how many the list has; a level may be left out where it has none.
+
+        Returns:
+            level, expected and found of each such level.
+        """
+        return [
+            {'level': level, 'expected': expected, 'found': found.get(level, 0)}
+            for level, expected in self.counts.items()
+            if found.get(level, 0) != expected
+        ]
+
 
 @cache
 def _entries() -> Mapping[str, dict[str, Any]]:

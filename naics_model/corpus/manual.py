@@ -6,6 +6,7 @@ and no checks: those are in descriptions.py.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ def read_codes(edition: Edition, path: Path) -> PrintedCodes:
 
     Raises:
         WorkbookError: the file is no workbook or has another layout.
-        DataError: its codes are no tree.
+        DataError: its codes are no tree, or not as many on each level as the edition has.
     """
     table = read_table(path, edition.workbook('codes'))
     printed = [tidy(code or '') for code in table['code']]
@@ -68,6 +69,16 @@ def read_codes(edition: Edition, path: Path) -> PrintedCodes:
     except NoTreeError as error:
         place = _place(path, [table['row'][position] for position in error.positions])
         raise DataError(f'{place}: {error.problem}; {CORRECT}') from None
+    # Here, because otherwise the descriptions workbook is blamed for what this one lacks.
+    if wrong := edition.differing_counts(Counter(taxonomy.levels.tolist())):
+        levels = '; '.join(
+            f'level {n["level"]}, expected {n["expected"]:,}, found {n["found"]:,}' for n in wrong
+        )
+        raise DataError(
+            f'{described(path)} has not as many codes as edition {edition.name} ({levels}): fetch '
+            'the published one, or, if the Bureau changed the number of codes, change `counts` in '
+            'naics_model/corpus/editions.toml.'
+        )
     return PrintedCodes(taxonomy, printed, [tidy(title or '') for title in table['title']])
 
 

@@ -31,7 +31,7 @@ _POINTER = re.compile(r'See industry description for (\d{6})\.')
 # 154 industry groups (2022) hold this word: a database's empty cell, exported as text.
 _EMPTY = 'NULL'
 FURNITURE = (
-    rf'(?im)^(?:{_HEADING}|{_EMPTY})$|^{_EXAMPLES}|See industry description for|{_STUB.pattern}'
+    rf'(?im)^(?:{_HEADING}|{_EMPTY})$|^{_EXAMPLES}|See industry descriptions?|{_STUB.pattern}'
 )
 """Pattern of what must not be left in a title, description or list of examples."""
 

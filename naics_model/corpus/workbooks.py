@@ -143,7 +143,7 @@ def _reason(error: fastexcel.FastExcelError) -> str:
 def _check_archive(content: bytes, name: str) -> None:
     start = _start(content)
     if not start.startswith(b'PK'):
-        looks = _looks_like(start) or f'it begins with {start[:16]!r}; fetch it again'
+        looks = _looks_like(start) or f'it begins with {start!r}; fetch it again'
         raise WorkbookError(f'{name} is not an .xlsx workbook: {looks}.')
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -166,7 +166,8 @@ def _check_archive(content: bytes, name: str) -> None:
         )
     if 'xl/workbook.xml' not in members:
         raise WorkbookError(
-            f'{name} is a zip archive without xl/workbook.xml, so no .xlsx workbook.'
+            f'{name} is a zip archive without xl/workbook.xml, so no .xlsx workbook: put the '
+            'published workbook itself into NAICS_SOURCE_DIR, or fetch it again.'
         )
 
 
@@ -192,7 +193,8 @@ def _csv_cells(content: bytes, name: str) -> pl.DataFrame:
 
 
 def _start(content: bytes) -> bytes:
-    return content[:512].removeprefix(codecs.BOM_UTF8).lstrip()
+    # Blanks before the cut: a page from a template can begin with hundreds.
+    return content.lstrip().removeprefix(codecs.BOM_UTF8).lstrip()[:16]
 
 
 def _looks_like(start: bytes) -> str | None:
@@ -201,9 +203,9 @@ def _looks_like(start: bytes) -> str | None:
         return 'the file is empty; fetch it again'
     if start.startswith(b'\xd0\xcf\x11\xe0'):
         return 'it looks like an old .xls; save it as .xlsx'
-    if start.lower().startswith((b'<!doctype html', b'<html')):
+    if start.startswith(b'<'):
         return (
-            'it looks like an HTML page, perhaps an error page of the server or of a proxy; get '
+            'it looks like a web page, perhaps an error page of the server or of a proxy; get '
             'the published workbook with a browser and put it into NAICS_SOURCE_DIR'
         )
     return None

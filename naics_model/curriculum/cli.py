@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
+from naics_model.console import plain_console
 from naics_model.corpus.editions import edition as known_edition
 from naics_model.corpus.options import LATEST, DataDir, EditionName, options_of
 from naics_model.curriculum import terminal
@@ -43,14 +43,14 @@ def curriculum() -> None:
 @app.command('list')
 def list_stages() -> None:
     """List the stages that have a name, with what each asks for."""
-    console = Console(soft_wrap=True, highlight=False)
+    console = plain_console()
     for name, path in known_stages().items():
-        console.print(f'[bold]{escape(name)}[/]  {escape(terminal.origin(path))}')
+        console.print(Text.assemble((name, 'bold'), f'  {terminal.origin(path)}'))
         try:
             stage = load_stage(name)
         except ConfigurationError as error:
             # The others can be used all the same.
-            console.print(f'  {error}', style='red', markup=False)
+            console.print(f'  {error}', style='red')
             continue
         console.print(f'  positives  {terminal.positives(stage)}')
         console.print(f'  negatives  {terminal.negatives(stage)}')
@@ -100,12 +100,10 @@ def check_stage(
         )
     supply = stage_supply(RelationIndex.load(path), asked, items=items, seed=seed)
 
-    console = Console(soft_wrap=True, highlight=False)
-    # In a narrower window a table would lose its numbers; let the window break its lines.
-    console.width = max(console.width, terminal.WIDTH)
+    console = plain_console()
     source = f'edition {name}' if relation_index is None else str(relation_index)
     share = supply.effective_pairs / supply.pairs
-    console.print(f'[bold]{asked.name}[/], {escape(source)}\n')
+    console.print(Text.assemble((asked.name, 'bold'), f', {source}\n'))
     console.print(f'positives  {terminal.positives(asked)}')
     console.print(f'negatives  {terminal.negatives(asked)}')
     console.print(f'eligible   {supply.pairs:,} pairs of {supply.anchors:,} anchors')

@@ -11,9 +11,6 @@ from naics_model.curriculum.supply import StageSupply
 from naics_model.taxonomy.tree import LEVELS
 from naics_model.triplets.hardness import HARDNESS
 
-WIDTH = 80
-"""Columns that the tables may take."""
-
 _BAR = 10
 _EIGHTHS = ' ▏▎▍▌▋▊▉█'
 

@@ -16,7 +16,7 @@ from naics_model.curriculum.checks import check_relation_index, known_checks
 from naics_model.curriculum.stage import BUILT_IN, load_stage
 from naics_model.errors import ConfigurationError, DataError
 from naics_model.protocols import splits
-from naics_model.storage.files import read_parquet
+from naics_model.storage.files import read_parquet, scan_parquet
 from naics_model.storage.layout import EditionFolder
 from naics_model.storage.tables import Table
 from naics_model.taxonomy import distances, relations
@@ -102,12 +102,13 @@ def _check_triplets(folder: EditionFolder) -> list[Check]:
     if not path.is_file():
         raise DataError(f'{path} does not exist: run the step that writes it first.')
     try:
-        schema = pl.read_parquet_schema(path)
-        rows = pl.scan_parquet(path).select(pl.len()).collect().item()
+        table = scan_parquet(path)
+        schema = table.collect_schema()
+        rows = table.select(pl.len()).collect().item()
     except pl.exceptions.PolarsError as error:
         reason = str(error).partition('\n')[0]
         raise DataError(f'{path} is damaged ({reason}): build it again.') from None
-    _same_columns(path, pl.Schema(schema), triplets.TABLE)
+    _same_columns(path, schema, triplets.TABLE)
     return [_has_rows(pl.DataFrame() if rows else pl.DataFrame({'rows': [0]}))]
 
 

@@ -7,8 +7,9 @@ from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.text import Text
 
+from naics_model.console import plain_console
 from naics_model.corpus.editions import edition as known_edition
 from naics_model.corpus.editions import load_editions
 from naics_model.corpus.options import LATEST, DataDir, EditionName, options_of
@@ -72,15 +73,13 @@ def build_data(
     if through == 'token_cache':
         # Known to be there before minutes of work, and not after.
         resolve_backbone(backbone)
-    console = _console()
-    console.print(f'[bold]{known_edition(edition).title}[/]\n', highlight=False)
+    console = plain_console()
+    console.print(f'{known_edition(edition).title}\n', style='bold')
     finished = build(folder, steps[: names.index(through) + 1], console)
     console.print()
     console.print(summary(finished, f'Edition {edition}'))
-    console.print(f'\nFiles        {folder.path}', highlight=False)
-    console.print(
-        f'Check again  naics data validate {options_of(edition, data_dir)}', highlight=False
-    )
+    console.print(f'\nFiles        {folder.path}')
+    console.print(f'Check again  naics data validate {options_of(edition, data_dir)}')
 
 
 @app.command('validate')
@@ -104,10 +103,10 @@ def validate_data(
             f'{root} holds no edition to check: build one with naics data '
             f'{options_of(names[-1], data_dir)}.'
         )
-    console = _console()
+    console = plain_console()
     broken = []
     for folder in folders:
-        console.print(f'[bold]Edition {folder.edition}[/], {folder.path}', highlight=False)
+        console.print(Text.assemble((f'Edition {folder.edition}', 'bold'), f', {folder.path}'))
         broken += [f'{folder.edition}/{name}' for name in validate(folder, console)]
     if broken:
         raise DataError(
@@ -128,11 +127,6 @@ def _refuse_options_before(context: typer.Context) -> None:
             f'{", ".join(given)} must stand after {context.invoked_subcommand}: naics data '
             f'{context.invoked_subcommand} --help shows what it takes.'
         )
-
-
-def _console() -> Console:
-    # A table that is squeezed into less loses its figures; a terminal can scroll.
-    return Console(soft_wrap=True, width=max(80, Console().width))
 
 
 @app.command('dictionary')

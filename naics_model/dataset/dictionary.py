@@ -10,6 +10,7 @@ import polars as pl
 
 from naics_model.corpus.editions import expected_editions, load_editions
 from naics_model.dataset.checks import CHECKED, TABLES
+from naics_model.storage.files import scan_parquet
 from naics_model.storage.layout import EditionFolder
 from naics_model.storage.tables import Table
 from naics_model.taxonomy.tree import LEVELS
@@ -58,7 +59,7 @@ def _section(table: Table, folder: EditionFolder) -> Iterable[str]:
     path = folder.file(table.name)
     # By its first columns, because triplets are in no fixed order.
     first = [column.name for column in table.columns[:3]]
-    rows = pl.scan_parquet(path).bottom_k(_ROWS_LOOKED_AT, by=first).collect().sort(first)
+    rows = scan_parquet(path).bottom_k(_ROWS_LOOKED_AT, by=first).collect().sort(first)
     yield f'## {table.name}'
     yield f'`<edition>/{path.relative_to(folder.path)}`. A row is {table.row}'
     yield _markdown(

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from naics_model.checks import OFFENDING_SHOWN, Check
 from naics_model.corpus.editions import edition
@@ -16,6 +18,7 @@ from naics_model.dataset.checks import CHECKED
 from naics_model.dataset.steps import Made, Step
 from naics_model.errors import DataError
 from naics_model.jobs.cost import Cost, measured
+from naics_model.storage.files import scan_parquet
 from naics_model.storage.layout import EditionFolder
 
 
@@ -36,7 +39,7 @@ def build(folder: EditionFolder, steps: Sequence[Step], console: Console) -> lis
     Args:
         folder: the edition's files.
         steps: in an order in which each finds what it reads.
-        console: where to show it.
+        console: where to show it, one that reads no markup (`console.plain_console`).
 
     Raises:
         NaicsError: a step could not do its work, or a blocking check failed. What the steps before
@@ -54,12 +57,13 @@ def build(folder: EditionFolder, steps: Sequence[Step], console: Console) -> lis
             done = Done(step.name, made, cost, _rows(made.path), checks)
             finished.append(done)
             console.print(
-                f'[green]{number:3d}/{len(steps)}[/]  {step.name:<26}{cost.seconds:6.1f} s   '
-                f'{_what(done)}',
-                highlight=False,
+                Text.assemble(
+                    (f'{number:3d}/{len(steps)}', 'green'),
+                    f'  {step.name:<26}{cost.seconds:6.1f} s   {_what(done)}',
+                )
             )
             for remark in made.remarks:
-                console.print(f'         note: {remark}', style='yellow', highlight=False)
+                console.print(f'         note: {remark}', style='yellow')
             show_failed(checks, console)
             if _broken(checks):
                 raise DataError(f'{made.path} is not fit for use (see above): report this.')
@@ -93,9 +97,9 @@ def _validate(folder: EditionFolder, name: str, console: Console) -> bool:
     try:
         checks = CHECKED[name].run(folder)
     except DataError as error:
-        console.print(f'  {name:<16}{error}', style='red', highlight=False, markup=False)
+        console.print(f'  {name:<16}{error}', style='red')
         return False
-    console.print(f'  {name:<16}{_passed(checks)}', highlight=False)
+    console.print(f'  {name:<16}{_passed(checks)}')
     show_failed(checks, console)
     return not _broken(checks)
 
@@ -104,18 +108,27 @@ def show_failed(checks: Iterable[Check], console: Console) -> None:
     """Print the checks that failed, with the rows that broke them."""
     for check in (check for check in checks if not check.passed):
         word, style = ('check failed', 'red') if check.blocking else ('note', 'yellow')
-        console.print(f'         {word}: {check.sentence}', style=style, highlight=False)
+        console.print(f'         {word}: {check.sentence}', style=style)
         for row in check.offending[:OFFENDING_SHOWN]:
             cells = '  '.join(f'{column}={value}' for column, value in row.items())
-            console.print(f'           {cells}', style='dim', highlight=False, markup=False)
+            console.print(f'           {cells}', style='dim')
 
 
 def summary(finished: Sequence[Done], title: str) -> Table:
     """Return what was made as a table for the terminal."""
-    table = Table(title=title, title_justify='left')
+    # Without lines between columns the figures of 976 million triplets take 77 columns; a table
+    # that is wider than the window has its figures cut.
+    table = Table(
+        title=title,
+        title_justify='left',
+        box=box.HORIZONTALS,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     table.add_column('', no_wrap=True)
     for heading in ('rows', 'MB', 'CPU-s', 'peak MB', 'checks'):
-        table.add_column(heading, justify='right')
+        table.add_column(heading, justify='right', no_wrap=True)
     for done in finished:
         table.add_row(
             done.name,
@@ -159,7 +172,7 @@ def _passed(checks: Sequence[Check]) -> str:
 def _rows(path: Path) -> int | None:
     if path.suffix != '.parquet':
         return None
-    return int(pl.scan_parquet(path).select(pl.len()).collect().item())
+    return int(scan_parquet(path).select(pl.len()).collect().item())
 
 
 def _bytes(path: Path) -> int:

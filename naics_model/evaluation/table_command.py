@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from naics_model.console import plain_console
 from naics_model.corpus.editions import edition as known_edition
 from naics_model.corpus.options import LATEST, DataDir, EditionName
 from naics_model.evaluation.guide import COLLAPSE, RADIUS, RETRIEVAL, STRUCTURE
@@ -78,8 +78,7 @@ def evaluate_table(
         embeddings, folder.descriptions, column=column, space=space, queries=queries
     )
     vectors = found.vectors
-    console = Console(soft_wrap=True, highlight=False)
-    console.width = max(console.width, 80)
+    console = plain_console()
     console.print(
         f'{embeddings}: {len(vectors.values):,} codes of edition {edition}, column '
         f'{vectors.column}, {vectors.values.shape[1]} numbers, {vectors.space}'

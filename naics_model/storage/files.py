@@ -136,12 +136,17 @@ def read_parquet(path: Path) -> pl.DataFrame:
     if not path.is_file():
         raise DataError(f'{path} does not exist: run the step that writes it first.')
     try:
-        return pl.read_parquet(path)
+        return pl.read_parquet(path, glob=False)
     except pl.exceptions.PolarsError as error:
         reason = str(error).partition('\n')[0]
         raise DataError(
             f'{path} is damaged ({reason}): run the step that writes it again.'
         ) from None
+
+
+def scan_parquet(path: Path) -> pl.LazyFrame:
+    """Scan a Parquet file by its name, in which [brackets], * and ? are no pattern."""
+    return pl.scan_parquet(path, glob=False)
 
 
 def write_json(value: Any, path: Path) -> None:

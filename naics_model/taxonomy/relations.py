@@ -1,9 +1,14 @@
-"""The kinship of two codes of one sector, in fourteen names."""
+"""The kinship of two codes of one sector, in fourteen names.
+
+As a table of all pairs, and for chosen pairs on demand, where n codes are too many for a table of
+all. Both ways are one: the table asks for its pairs.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from naics_model.storage.tables import Column, Table
 from naics_model.taxonomy.tree import Taxonomy, common_levels
@@ -26,6 +31,12 @@ KINSHIPS: dict[tuple[int, int], str] = {
     (4, 4): 'third cousin',
 }
 RELATIONS = dict(enumerate(KINSHIPS.values(), start=1))
+NO_RELATION = 0
+"""In place of a relation id: a code and itself, or codes of two sectors."""
+
+# uint8 (5, 5), the relation id at [steps up from the shallower code, from the deeper one].
+_IDS = np.full((5, 5), NO_RELATION, np.uint8)
+_IDS[tuple(zip(*KINSHIPS, strict=True))] = tuple(RELATIONS)
 
 TABLE = Table(
     name='relations',
@@ -49,21 +60,34 @@ TABLE = Table(
 )
 
 
+def relations_between(
+    taxonomy: Taxonomy, i: NDArray[np.integer], j: NDArray[np.integer]
+) -> NDArray[np.uint8]:
+    """Return the kinship of chosen pairs, in either order, in memory O(m).
+
+    Args:
+        i, j: integers (m,), indices of the codes of each pair.
+
+    Returns:
+        uint8 (m,): the relation id, what the deeper code is to the shallower one; 0 for a code and
+        itself, and for codes of two sectors.
+    """
+    common = common_levels(taxonomy, i, j)
+    # Of two sectors: as of a code and itself, so that no steps lead out of the table of ids.
+    up_i, up_j = (np.where(common == 0, 0, taxonomy.levels[index] - 1 - common) for index in (i, j))
+    return _IDS[np.minimum(up_i, up_j), np.maximum(up_i, up_j)]
+
+
 def relation_table(taxonomy: Taxonomy) -> pl.DataFrame:
     """Return the kinship of each pair of one sector: `relations.parquet`.
 
     Returns:
         `TABLE`.
     """
-    n, levels, sectors = len(taxonomy), taxonomy.levels, taxonomy.sectors
-    order = levels.astype(np.int64) * n + np.arange(n)
+    n, sectors = len(taxonomy), taxonomy.sectors
+    order = taxonomy.levels.astype(np.int64) * n + np.arange(n)
     i, j = np.nonzero((sectors[:, None] == sectors) & (order[:, None] < order))
-
-    ids = np.zeros((5, 5), np.uint8)
-    for number, (shallow, deep) in enumerate(KINSHIPS, start=1):
-        ids[shallow, deep] = number
-    above = common_levels(taxonomy, i, j) + 1
-    relation_id = ids[levels[i] - above, levels[j] - above]
+    relation_id = relations_between(taxonomy, i, j)
 
     idx_i, idx_j = pl.Series(i.astype(np.uint32)), pl.Series(j.astype(np.uint32))
     codes = pl.Series(taxonomy.codes, dtype=pl.String)

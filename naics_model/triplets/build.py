@@ -25,7 +25,7 @@ from naics_model.errors import DataError
 from naics_model.storage.files import atomic_write
 from naics_model.storage.tables import Column, Table
 from naics_model.triplets.lookup import count_by_hardness
-from naics_model.triplets.relations import database, load_relations, sql_text
+from naics_model.triplets.relations import as_name, database, load_relations, sql_text
 
 TABLE = Table(
     name='triplets',
@@ -177,8 +177,8 @@ def open_published_view(
     rows, 0.5 of 20 MB for one anchor of 2022; one on negative_code alone reads it all.
     """
     connection = duckdb.connect()
-    connection.execute('set variable descriptions = ?', [str(descriptions)])
-    connection.execute('set variable triplets = ?', [str(triplets)])
+    connection.execute('set variable descriptions = ?', [as_name(descriptions)])
+    connection.execute('set variable triplets = ?', [as_name(triplets)])
     connection.execute(sql_text('published_view'))
     return connection
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from naics_model.errors import DataError
 from naics_model.triplets.hardness import LEVELS
-from naics_model.triplets.relations import database, sql_text
+from naics_model.triplets.relations import as_name, database, sql_text
 
 _TYPES = {
     'anchor_idx': np.uint16,
@@ -58,7 +58,7 @@ def rows_by_hardness(triplets: Path) -> dict[int, int]:
 def count_by_hardness(connection: duckdb.DuckDBPyConnection, triplets: Path) -> dict[int, int]:
     """Count the rows of each hardness in a file of triplets."""
     rows = connection.execute(
-        'select hardness, count(*) from read_parquet(?) group by hardness', [str(triplets)]
+        'select hardness, count(*) from read_parquet(?) group by hardness', [as_name(triplets)]
     ).fetchall()
     return dict.fromkeys(LEVELS, 0) | dict(rows)
 
@@ -68,7 +68,7 @@ def _opened(triplets: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     if not triplets.is_file():
         raise DataError(f'{triplets} does not exist: run the step that writes it first.')
     with database() as connection:
-        connection.execute('set variable triplets = ?', [str(triplets)])
+        connection.execute('set variable triplets = ?', [as_name(triplets)])
         try:
             yield connection
         except duckdb.OutOfMemoryException:

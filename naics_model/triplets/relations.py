@@ -6,6 +6,7 @@ What a triplet is stands in `sql/triplets.sql`.
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,11 @@ _MOST_CODES = 65_535
 def sql_text(name: str) -> str:
     """Return the text of `sql/<name>.sql`."""
     return (_SQL / f'{name}.sql').read_text(encoding='utf-8')
+
+
+def as_name(path: Path | str) -> str:
+    """Return a path for DuckDB to read, to which [brackets], * and ? are a pattern otherwise."""
+    return glob.escape(str(path))
 
 
 @contextmanager
@@ -72,8 +78,8 @@ def load_relations(
     for path in (descriptions, distances):
         if not path.is_file():
             raise DataError(f'{path} does not exist: run the step that writes it first.')
-    connection.execute('set variable descriptions = ?', [str(descriptions)])
-    connection.execute('set variable distances = ?', [str(distances)])
+    connection.execute('set variable descriptions = ?', [as_name(descriptions)])
+    connection.execute('set variable distances = ?', [as_name(distances)])
     try:
         connection.execute(sql_text('relations'))
     except (duckdb.BinderException, duckdb.ConversionException, duckdb.InvalidInputException) as e:

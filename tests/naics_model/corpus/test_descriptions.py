@@ -222,6 +222,27 @@ def test_codes_without_a_description_row_are_refused(small: Any) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ('change', 'levels'),
+    [
+        (lambda codes: codes[:2], [(2, 2, 0), (3, 3, 0), (4, 2, 0), (5, 3, 0), (6, 2, 0)]),
+        (lambda codes: codes[:-1], [(5, 3, 2)]),
+        (lambda codes: [*codes, (13, 33613, 'Bus Manufacturing', None)], [(5, 3, 4)]),
+    ],
+)
+def test_more_or_fewer_codes_than_the_edition_has_are_refused_where_they_stand(
+    small: Any, change: Any, levels: list[tuple[int, int, int]]
+) -> None:
+    small.codes = change(small.codes)
+    found = '; '.join(f'level {n}, expected {e}, found {f}' for n, e, f in levels)
+    # Not the descriptions workbook, which has other codes now.
+    assert refusal(small) == (
+        f'{small.path("codes")} has not as many codes as edition 2022 ({found}): fetch the '
+        'published one, or, if the Bureau changed the number of codes, change `counts` in '
+        'naics_model/corpus/editions.toml.'
+    )
+
+
 def test_pointers_that_lead_nowhere_or_in_a_circle_are_refused(small: Any) -> None:
     pointing = small.descriptions
     pointing[4] = (11111, 'Soybean Farming', 'See industry description for 541511.')
@@ -278,6 +299,8 @@ def with_cell(frame: pl.DataFrame, code: str, column: str, value: Any) -> pl.Dat
         ('no_markup', '33612', 'description', 'Trucks<br/>and vans'),
         ('no_markup', '33612', 'title', 'Trucks &amp; vans'),
         ('no_stubs', '33612', 'description', 'See industry description for 336120.'),
+        ('no_stubs', '33612', 'description', 'See industry descriptions for 336110.'),
+        ('no_stubs', '33612', 'description', 'Trucks. (See industry description of 336120.)'),
         ('no_stubs', '33612', 'description', 'Trucks.\n\nCross-references. Establishments'),
         ('no_stubs', '33612', 'description', 'Trucks.\nIllustrative Examples:\nVans'),
         ('no_stubs', '33612', 'description', 'The Sector as a Whole\nTrucks'),

@@ -275,7 +275,7 @@ def test_no_network_says_so_and_keeps_the_old_file(tmp_path: Path) -> None:
     [
         (
             b'<!DOCTYPE html><html>Access denied</html>',
-            r' is not an \.xlsx workbook: it looks like an HTML page, perhaps an error page '
+            r' is not an \.xlsx workbook: it looks like a web page, perhaps an error page '
             r'of the server or of a proxy; get the published workbook with a browser and put it '
             r'into NAICS_SOURCE_DIR',
         ),
@@ -532,7 +532,7 @@ def test_the_workbook_takes_the_place_of_its_csv_copy_and_a_bad_one_does_not(
         concordance[place].unlink()
     copy = fetch_workbook(wanted, 'concordance', out, source_dir=tmp_path)
     concordance['edition'].write_text('<html>', encoding='utf-8')
-    with pytest.raises(SourceError, match='looks like an HTML page'):
+    with pytest.raises(SourceError, match='looks like a web page'):
         fetch_workbook(wanted, 'concordance', out, source_dir=tmp_path)
     assert read_provenance(copy.path, wanted.workbook('concordance')) == copy
     concordance['edition'].write_bytes(good)
@@ -549,7 +549,7 @@ def test_a_web_page_saved_as_csv_keeps_the_last_good_copy(
         concordance[place].unlink()
     before = fetch_workbook(edition('2022'), 'concordance', out, source_dir=tmp_path)
     concordance['csv'].write_text('<!doctype html><html>', encoding='utf-8')
-    with pytest.raises(SourceError, match=r'\.csv is no CSV copy .*: it looks like an HTML page'):
+    with pytest.raises(SourceError, match=r'\.csv is no CSV copy .*: it looks like a web page'):
         fetch_workbook(edition('2022'), 'concordance', out, source_dir=tmp_path)
     assert read_provenance(before.path, edition('2022').workbook('concordance')) == before
 

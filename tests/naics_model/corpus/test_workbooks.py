@@ -169,8 +169,14 @@ def test_the_bytes_that_were_checked_are_the_ones_that_are_read(
 @pytest.mark.parametrize(
     ('content', 'sentence'),
     [
-        (b'\r\n<!DOCTYPE html><html><body>Access denied</body></html>', 'looks like an HTML page'),
-        (b'<HTML><head>', 'looks like an HTML page'),
+        (b'\r\n<!DOCTYPE html><html><body>Access denied</body></html>', 'looks like a web page'),
+        (b'<HTML><head>', 'looks like a web page'),
+        (b'<HEAD><TITLE>Blocked</TITLE></HEAD>', 'looks like a web page'),
+        (b'<!-- served by proxy 3 -->\n<html>', 'looks like a web page'),
+        (b'<?xml version="1.0"?><!DOCTYPE html><html/>', 'looks like a web page'),
+        (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', 'like a web page'),
+        (b'\r\n\xef\xbb\xbf \n<head>', 'looks like a web page'),
+        (b'\n' * 600 + b'<html>', 'looks like a web page'),
         (b'\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1' + bytes(600), 'looks like an old .xls'),
         (b'', 'the file is empty'),
         (b'Code,Title\n11,Agriculture\n', "begins with b'Code,Title"),
@@ -258,8 +264,12 @@ def test_another_zip_archive_is_refused(tmp_path: Path) -> None:
     path = tmp_path / 'codes.xlsx'
     with zipfile.ZipFile(path, 'w') as archive:
         archive.writestr('readme.txt', 'hello')
-    with pytest.raises(WorkbookError, match=r'without xl/workbook\.xml'):
+    with pytest.raises(WorkbookError) as caught:
         read_table(path, CODES)
+    assert str(caught.value) == (
+        f'{path} is a zip archive without xl/workbook.xml, so no .xlsx workbook: put the published '
+        'workbook itself into NAICS_SOURCE_DIR, or fetch it again.'
+    )
     with pytest.raises(WorkbookError, match=r'^https://example\.org/x is a zip'):
         check_layout(path.read_bytes(), CODES, '.xlsx', name='https://example.org/x')
 
@@ -307,7 +317,7 @@ def test_the_csv_copy_at_hand_is_what_polars_finds(source_dir: Path) -> None:
         (b'\xef\xbb\xbf\r\n', 'is no CSV copy of a workbook: the file is empty; fetch it again.'),
         (
             b'\xef\xbb\xbf<!DOCTYPE html><html></html>',
-            'is no CSV copy of a workbook: it looks like an HTML page, perhaps an error page of '
+            'is no CSV copy of a workbook: it looks like a web page, perhaps an error page of '
             'the server or of a proxy; get the published workbook with a browser and put it into '
             'NAICS_SOURCE_DIR.',
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,14 @@ def test_brackets_in_the_name_of_a_file_are_shown(mine: Path) -> None:
     mine.with_name('[red]x.yaml').write_text(yaml.safe_dump(STAGE))
     said = said_by('list')
     assert '[red]x  curricula/[red]x.yaml\n  curricula/[red]x.yaml has the name mine in it' in said
+
+
+def test_brackets_in_a_path_are_shown(data: Path, mine: Path, tmp_path: Path) -> None:
+    index = tmp_path / '[old] :warning: [' / 'y].safetensors'
+    index.parent.mkdir()
+    shutil.copy(EditionFolder(data, 'sample').relation_index, index)
+    said = said_by('check', 'mine', '-e', 'sample', '--relation-index', index, '--items', 10)
+    assert said.startswith(f'mine, {index}\n')
 
 
 def test_fewer_items_than_asked_for_are_told(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,10 +15,15 @@ import openpyxl
 import polars as pl
 import pytest
 
+from naics_model.checks import Check
 from naics_model.cli import main
+from naics_model.console import plain_console
 from naics_model.corpus import download
 from naics_model.corpus.editions import edition
 from naics_model.dataset import steps
+from naics_model.dataset.steps import Made, Step
+from naics_model.dataset.terminal import Done, build, summary
+from naics_model.jobs.cost import Cost
 from naics_model.storage.layout import EditionFolder
 from naics_model.triplets.relation_index import RelationIndex
 
@@ -107,7 +112,53 @@ def test_a_narrow_terminal_keeps_the_figures(
 ) -> None:
     monkeypatch.setenv('COLUMNS', '40')
     run('data', '-e', 'sample', '--through', 'descriptions')
-    assert '│ descriptions              │  235 │ ' in capsys.readouterr().out
+    assert '\ndescriptions                235 ' in capsys.readouterr().out
+
+
+def test_the_figures_of_a_real_edition_are_whole_in_80_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / 'triplets.parquet'
+    with path.open('wb') as file:
+        file.truncate(1_234_567_890)  # sparse: it takes no room
+    cost = Cost(seconds=1234.5, cpu_seconds=2345.67, peak_memory_bytes=12_345_000_000)
+    check = Check('good', True, True, 'It is good.', 'It is good.')
+    longest = 'cross_references_workbook'
+    done = Done(longest, Made(path, ''), cost, 1_074_526_926, [check] * 13)
+    monkeypatch.setenv('COLUMNS', '80')
+    plain_console().print(summary([done], 'Edition 2022'))
+    row = next(line for line in capsys.readouterr().out.splitlines() if longest in line)
+    figures = [longest, '1,074,526,926', '1234.57', '2345.67', '12345', '13', 'of', '13']
+    assert row.split() == figures
+
+
+# Rich would read the first three as its markup and as an emoji, and fail at the second.
+ODD = 'da[old]ta [/y] :warning:'
+
+
+def test_paths_are_shown_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ('-e', 'sample', '--data-dir', tmp_path / ODD)
+    assert run('data', *arguments, '--through', 'relation_index') == 0
+    said = capsys.readouterr().out
+    assert f'\nFiles        {tmp_path}/{ODD}/sample\n' in said
+    assert f"naics data validate --edition sample --data-dir '{tmp_path}/{ODD}'\n" in said
+    assert run('data', 'validate', *arguments) == 0
+    assert f'Edition sample, {tmp_path}/{ODD}/sample\n' in capsys.readouterr().out
+
+
+def test_what_steps_and_checks_say_is_shown_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check = Check('odd', False, False, ODD, f'sentence {ODD}', ({'column': ODD},))
+
+    def work(progress: Callable[[str], None]) -> Made:
+        progress(f'Copying {ODD}')
+        return Made(tmp_path, '', checks=[check], remarks=[f'remark {ODD}'])
+
+    build(EditionFolder(tmp_path, 'sample'), [Step('odd', work)], plain_console())
+    said = capsys.readouterr().out
+    for words in (f'Copying {ODD}', f'note: remark {ODD}', f'sentence {ODD}', f'column={ODD}'):
+        assert f'{words}\n' in said
 
 
 def test_where_nothing_can_be_written_a_sentence_says_so(
@@ -322,13 +373,13 @@ def built(source_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ({'codes': rename_sheet}, ["no sheet 'tbl_2022_title_description_coun'", "'Sheet1'"]),
         ({'codes': rename_column}, ["no column '2022 NAICS US Code'", 'editions.toml']),
-        ({'index': save_as_html}, ['it looks like an HTML page']),
+        ({'index': save_as_html}, ['it looks like a web page']),
         ({'index': save_as_xls}, ['it looks like an old .xls; save it as .xlsx']),
         ({'codes': repeat_a_code}, ['rows 7, 9: code 111110 must be unique']),
         ({'codes': remove_a_parent}, ['111110', '11111 ']),
         (
             {'codes': remove_a_leaf, 'descriptions': remove_the_description},
-            ['level 6, expected 1012, found 1011', 'editions.toml'],
+            ['level 6, expected 1,012, found 1,011', 'editions.toml'],
         ),
         ({'descriptions': empty_a_description}, ['code 111110, column description']),
     ],

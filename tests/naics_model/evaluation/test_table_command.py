@@ -90,6 +90,25 @@ def test_flat_vectors_of_anybody(
     assert 'Search' not in said
 
 
+def test_paths_are_shown_as_they_are(
+    codes: pl.DataFrame,
+    vectors: np.ndarray,
+    folder: EditionFolder,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name = '[old] [/y] :warning:'
+    table, figures = tmp_path / f'{name}.parquet', tmp_path / f'{name}.json'
+    table.parent.mkdir()
+    table_of(codes, vectors, name).write_parquet(table)
+    command = ['evaluate', str(table), '-e', 'sample', '--data-dir', str(folder.root)]
+    with pytest.raises(SystemExit):
+        main([*command, '--out', str(figures)])
+    said = capsys.readouterr().out
+    assert said.startswith(f'{table}: 235 codes of edition sample, column {name}, ')
+    assert said.endswith(f'Written to {figures}\n')
+
+
 def test_angles_have_no_radius(
     codes: pl.DataFrame, vectors: np.ndarray, evaluate: Callable[..., dict[str, float]]
 ) -> None:

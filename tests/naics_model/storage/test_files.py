@@ -22,6 +22,7 @@ from naics_model.storage.files import (
     read_json,
     read_parquet,
     read_steady,
+    scan_parquet,
     sha256_of,
     write_bytes,
     write_json,
@@ -194,6 +195,15 @@ def test_equal_frames_give_equal_bytes(tmp_path: Path) -> None:
         write_parquet(pl.DataFrame({'code': ['11', '111'], 'level': [2, 3]}), tmp_path / name)
     assert sha256_of(tmp_path / 'a.parquet') == sha256_of(tmp_path / 'b.parquet')
     assert read_parquet(tmp_path / 'a.parquet')['code'].to_list() == ['11', '111']
+
+
+def test_a_name_with_brackets_is_no_pattern(tmp_path: Path) -> None:
+    for name in ('b[o]', 'bo', 'b?', 'b*'):
+        write_parquet(pl.DataFrame({'folder': [name]}), tmp_path / name / 'codes.parquet')
+    for name in ('b[o]', 'b?', 'b*'):
+        path = tmp_path / name / 'codes.parquet'
+        assert read_parquet(path)['folder'].to_list() == [name]
+        assert scan_parquet(path).collect()['folder'].to_list() == [name]
 
 
 def test_json_comes_back_as_it_went(tmp_path: Path) -> None:

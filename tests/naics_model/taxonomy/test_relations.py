@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from naics_model.taxonomy.distances import half_distances
-from naics_model.taxonomy.relations import KINSHIPS, RELATIONS, TABLE, relation_table
-from naics_model.taxonomy.tree import Taxonomy
+from naics_model.taxonomy.relations import (
+    KINSHIPS,
+    NO_RELATION,
+    RELATIONS,
+    TABLE,
+    relation_table,
+    relations_between,
+)
+from naics_model.taxonomy.tree import Taxonomy, parent_of
 
 
 def test_ids_count_the_names_from_one() -> None:
@@ -43,6 +53,52 @@ def test_one_example_of_each(i: str, j: str, name: str) -> None:
     table = relation_table(Taxonomy.from_codes(codes))
     found = table.filter(pl.col('code_i').is_in([i, j]), pl.col('code_j').is_in([i, j]))
     assert found['relation'].to_list() == [name]
+
+
+@st.composite
+def taxonomies(draw: st.DrawFn) -> Taxonomy:
+    """Some codes of any level in two sectors, all their ancestors, in any order."""
+    codes: set[str] = set()
+    for drawn in draw(st.lists(st.from_regex('(11|31|33)[12]{1,4}', fullmatch=True), max_size=12)):
+        code: str | None = drawn
+        while code is not None:
+            codes.add(code)
+            code = parent_of(code)
+    return Taxonomy.from_codes(draw(st.permutations(sorted(codes))))
+
+
+@given(taxonomies(), st.sampled_from([np.int8, np.uint8, np.uint32, np.int64]))
+@settings(deadline=None)
+def test_pairs_on_demand_are_the_rows_of_the_table_in_either_order(
+    taxonomy: Taxonomy, dtype: type[np.integer]
+) -> None:
+    n, table = len(taxonomy), relation_table(taxonomy)
+    expected = np.full((n, n), NO_RELATION, np.uint8)
+    expected[table['idx_i'], table['idx_j']] = table['relation_id']
+    expected[table['idx_j'], table['idx_i']] = table['relation_id']
+    i, j = (index.ravel().astype(dtype) for index in np.indices((n, n)))
+    found = relations_between(taxonomy, i, j)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, expected.ravel())
+
+
+@given(taxonomies())
+@settings(deadline=None)
+def test_pairs_on_demand_agree_with_a_walk_up_the_tree(taxonomy: Taxonomy) -> None:
+    numbers = {kinship: number for number, kinship in enumerate(KINSHIPS, start=1)}
+    lines = []
+    for code in taxonomy.codes:
+        line = [code]
+        while (parent := parent_of(line[-1])) is not None:
+            line.append(parent)
+        lines.append(line)
+    for i, first in enumerate(lines):
+        for j, second in enumerate(lines):
+            common = next((code for code in first if code in second), None)
+            # The same steps from either side: none for a code and itself, nor for two sectors.
+            steps = sorted(line.index(common) for line in (first, second)) if common else (0, 0)
+            [found] = relations_between(taxonomy, np.array([i]), np.array([j]))
+            assert found == numbers.get(tuple(steps), NO_RELATION)
 
 
 def test_table_of_no_codes_has_the_columns_and_no_rows() -> None:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from naics_model.errors import ConfigurationError, DataError
 from naics_model.triplets import build
 from naics_model.triplets.build import Mode, build_triplets, open_published_view
+from naics_model.triplets.lookup import rows_by_hardness
 from naics_model.triplets.relations import sql_text
 
 # With one cross-reference, 311 to 3121, every hardness of both modes is among its triplets.
@@ -202,6 +203,26 @@ def test_the_published_view_shows_codes_and_whole_distances(
     assert view.execute('select count(*) from published_triplets').fetchall() == [
         (pl.read_parquet(out).height,)
     ]
+
+
+def test_a_folder_with_brackets_is_no_pattern_that_another_folder_fits(
+    tmp_path: Path, save_edition: Callable, brute_force: Callable
+) -> None:
+    # The one that the pattern would find is there first.
+    editions = {'bo': (['11'], {}), 'b[o]': (['11', '111', '112', '21', '211'], {'111': {'211'}})}
+    for name, edition in editions.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        out = folder / 'triplets.parquet'
+        paths = save_edition(folder, *edition)
+        summary = build_triplets(*paths, out)
+        expected = brute_force(*edition, 'strict')
+        assert summary.rows == len(expected)
+        counts = Counter(row[3] for row in expected)
+        assert rows_by_hardness(out) == {level: counts[level] for level in range(1, 9)}
+        view = open_published_view(paths[0], out)
+        query = 'select count(*) from published_triplets'
+        assert view.execute(query).fetchall() == [(len(expected),)]
 
 
 def test_a_taxonomy_without_triplets_gives_an_empty_file(

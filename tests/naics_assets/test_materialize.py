@@ -1,0 +1,57 @@
+"""What a person reads of a run: paths and failures as they are, whatever brackets are in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from naics_assets import materialize
+from naics_assets.lib.asset import EDITIONS
+from naics_assets.lib.summary import print_summary
+from naics_model.evaluation.guide import SUMMARY
+from naics_model.storage.files import write_json
+from naics_model.storage.layout import EditionFolder
+
+ODD = 'da[old]ta [/y] :warning:'
+
+
+class Jobs(dg.ConfigurableResource):
+    profile: str
+
+
+@dg.asset(partitions_def=EDITIONS)
+def wrong(jobs: Jobs) -> None:
+    raise dg.Failure(f'{ODD} is damaged: fetch it again.')
+
+
+def test_a_run_that_fails_names_its_log_and_the_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    graph = dg.Definitions(
+        assets=[wrong],
+        jobs=[dg.define_asset_job(materialize.JOB, [wrong])],
+        resources={'jobs': Jobs.configure_at_launch()},
+    )
+    monkeypatch.setattr(materialize, 'defs', lambda: graph)
+    monkeypatch.setenv('NAICS_DATA_DIR', str(tmp_path / ODD))
+    with dg.instance_for_test():
+        assert materialize.materialise('sample', 'smoke') == 1
+    said = capfd.readouterr().out
+    assert f'everything it says is in {tmp_path}/{ODD}/sample/run.log\n' in said
+    assert f'\nwrong: {ODD} is damaged: fetch it again.\n' in said
+
+
+def test_a_run_that_succeeds_says_where_things_are(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = EditionFolder(tmp_path / ODD, 'sample')
+    metrics = {f'text/{SUMMARY[0].key}': 0.25}
+    write_json({'metrics': metrics}, folder.evaluation / 'result.json')
+    with materialize.output_to(tmp_path / 'run.log') as console:
+        print_summary(console, folder, folder.path / 'model', 'smoke', '2 min')
+    said = capfd.readouterr().out
+    assert '0.25' in said
+    assert f'embeddings  {folder.refined_embeddings}\n' in said
+    assert f'all files   {folder.path}\n' in said

@@ -49,10 +49,10 @@ class TripletSampler:
     the negatives of an item without, uniformly within each hardness. Every (anchor, positive,
     negative, hardness) is a row of `triplets.parquet`.
 
-    Shards: the pairs are dealt to the ranks, so that no two ranks ever draw the same pair, and
-    each has its share of every kind; each rank has its own random stream. With several workers
-    per rank, count them as ranks (`rank * workers + worker` of `world_size * workers`). Equal
-    arguments give equal draws.
+    Shards: the pairs are dealt to the ranks, so that no two ranks ever draw the same pair, here
+    or in `pool.py`, and each has its share of every kind; each rank has its own random stream.
+    With several workers per rank, count them as ranks (`rank * workers + worker` of
+    `world_size * workers`). Equal arguments give equal draws.
 
     Resuming: `generator` is the only state; whatever else is here follows from the arguments. So
     nothing is saved. Who wants to resume re-seeds the generator where a stream begins, with a seed
@@ -117,9 +117,9 @@ class TripletSampler:
 
     @cached_property
     def admitted(self) -> NDArray[np.bool_]:
-        """bool (n, n): anchors by rows and positives by columns, the pairs of all ranks."""
+        """bool (n, n): anchors by rows and positives by columns, the pairs of this rank."""
         result = np.zeros(self.index.distance.shape, bool)
-        result[self.pairs.anchor, self.pairs.positive] = True
+        result[self.pairs.anchor[self._shard], self.pairs.positive[self._shard]] = True
         return result
 
     @property

@@ -116,8 +116,10 @@ def _candidates(
 
 def _count(levels: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Count each hardness per row of (P, M); returns (P, 9) with an empty column 0."""
-    supply = np.stack([(levels == level).sum(axis=1) for level in range(COLUMNS)], axis=1)
-    supply[:, 0] = 0
+    supply = np.zeros((len(levels), COLUMNS), np.int64)
+    for level in range(1, COLUMNS):
+        # Positions in a pool have 16 bits, and narrow sums are twice as fast.
+        supply[:, level] = (levels == level).sum(axis=1, dtype=np.uint16)
     return supply
 
 

@@ -55,11 +55,13 @@ def compose(sampler: TripletSampler, *, pool_size: int, items: int) -> PooledBat
     Args:
         sampler: draws the items, and the random numbers.
         pool_size: the most codes of the pool, M; less where the next item does not fit.
-        items: number of items, B.
+        items: number of items, B, at least 1.
 
     Raises:
-        ConfigurationError: the pool is too small for one item.
+        ConfigurationError: the pool is too small for one item, or items is below 1.
     """
+    if items < 1:
+        raise ConfigurationError(f'{items} items cannot be drawn: ask for at least 1.')
     smallest = sampler.stage.k_negatives + 2
     if pool_size < smallest:
         raise ConfigurationError(

@@ -79,15 +79,18 @@ class TripletSampler:
         Args:
             index: the edition's relations.
             stage: what to draw.
-            seed: of everything that is random here.
+            seed: of everything that is random here, 0 or more.
             rank: this process, 0 to world_size - 1.
             world_size: number of processes.
 
         Raises:
-            ConfigurationError: the stage leaves no pair, or fewer than there are ranks.
+            ConfigurationError: the seed or the rank cannot be; or the stage leaves no pair, or
+                fewer than there are ranks.
         """
         if not 0 <= rank < world_size:
             raise ConfigurationError(f'Rank {rank} is not one of 0 to {world_size - 1}.')
+        if seed < 0:
+            raise ConfigurationError(f'Seed {seed} is negative: take 0 or any number above.')
         # Equal for all ranks: what they must agree on.
         common = np.random.default_rng(np.random.SeedSequence(seed))
         self.index = index
@@ -142,7 +145,12 @@ class TripletSampler:
 
         Args:
             items: how many, B, at least 1.
+
+        Raises:
+            ConfigurationError: items is below 1.
         """
+        if items < 1:
+            raise ConfigurationError(f'{items} items cannot be drawn: ask for at least 1.')
         table = self.pairs
         at = np.searchsorted(self._cumulative, self._generator.random(items), side='right')
         pair = self._shard[at]

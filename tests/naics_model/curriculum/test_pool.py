@@ -128,6 +128,14 @@ def test_a_pool_too_small_for_one_item_is_refused(any_index: Callable, stage_of:
         compose(sampler, pool_size=9, items=3)
 
 
+def test_a_step_without_items_is_refused(any_index: Callable, stage_of: Callable) -> None:
+    sampler = TripletSampler(any_index(1), stage_of(k_negatives=8), seed=1)
+    with pytest.raises(
+        ConfigurationError, match=r'^0 items cannot be drawn: ask for at least 1\.$'
+    ):
+        compose(sampler, pool_size=40, items=0)
+
+
 def test_a_pool_may_be_larger_than_the_taxonomy(index_of: Callable, stage_of: Callable) -> None:
     index = index_of(['541511', '541512', '541611', '111110', '111120'])
     sampler = TripletSampler(index, stage_of(k_negatives=3), seed=1)

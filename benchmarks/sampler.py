@@ -1,4 +1,4 @@
-"""Sampling items: rate and correctness by stage, beside filtering the Parquet, and as codes grow.
+"""Sampling: items by stage, steps of training, beside filtering the Parquet, and as codes grow.
 
     python benchmarks/sampler.py > benchmarks/sampler.md
 
@@ -33,7 +33,9 @@ from naics_model.triplets.relation_index import RelationIndex, build_relation_in
 STAGES = ('01_stage_easy', '02_stage_medium', '03_stage_hard')
 BATCH = 1024
 ITEMS = 1_000_000
-POOL_CODES, POOL_ITEMS, POOLS = 256, 1024, 50
+# Of the profiles of training: codes and items of a step.
+STEPS = {'cpu': (64, 256), 'gpu': (256, 2048)}
+POOLS = 50
 RATE_BAR = 100_000
 SECTORS = (20, 40, 80)
 FILTERED = 20
@@ -46,7 +48,6 @@ class Drawn(NamedTuple):
 
     prepared: float
     rate: float
-    pooled_rate: float
     repeated: int
     wrong: int
     gap: float
@@ -83,20 +84,27 @@ def draw(path: Path, name: str, check: bool) -> Drawn:
     for _ in range(-(-ITEMS // BATCH)):
         batches.append(sampler.draw(BATCH))
     rate = len(batches) * BATCH / (time.process_time() - started)
-    compose(sampler, pool_size=POOL_CODES, items=POOL_ITEMS)
-    started = time.process_time()
-    for _ in range(POOLS):
-        compose(sampler, pool_size=POOL_CODES, items=POOL_ITEMS)
-    pooled = POOLS * POOL_ITEMS / (time.process_time() - started)
     if not check:
-        return Drawn(prepared, rate, pooled, 0, 0, 0)
+        return Drawn(prepared, rate, 0, 0, 0)
     found = [faults(index, batch) for batch in batches]
     counts = sum(np.bincount(batch.hardness.ravel(), minlength=9) for batch in batches)
     mix = counts / counts.sum()
     gap = max(abs(mix[level] - share) for level, share in sampler.requested_mix.items())
-    return Drawn(
-        prepared, rate, pooled, sum(a for a, _ in found), sum(b for _, b in found), 100 * gap
-    )
+    return Drawn(prepared, rate, sum(a for a, _ in found), sum(b for _, b in found), 100 * gap)
+
+
+def compose_steps(path: Path, name: str) -> list[float]:
+    """Compose steps of a stage in the sizes of the profiles; return the CPU-seconds of one each."""
+    one_core()
+    sampler = TripletSampler(RelationIndex.load(path), load_stage(name), seed=0)
+    each = []
+    for codes, items in STEPS.values():
+        compose(sampler, pool_size=codes, items=items)
+        started = time.process_time()
+        for _ in range(POOLS):
+            compose(sampler, pool_size=codes, items=items)
+        each.append((time.process_time() - started) / POOLS)
+    return each
 
 
 def faults(index: RelationIndex, batch: TripletBatch) -> tuple[int, int]:
@@ -131,28 +139,43 @@ def filter_parquet(folder: EditionFolder, name: str) -> float:
 
 def print_stages(path: Path, apply: Callable[..., Figures]) -> dict[str, Figures]:
     print(
-        f'`draw` gives single items in batches of {BATCH:,}; `compose` gives {POOL_ITEMS:,} items '
-        f'that share {POOL_CODES} codes. Of {ITEMS:,} drawn items each negative is held against '
-        'the definition.\n'
+        f'`draw` gives single items in batches of {BATCH:,}. Of {ITEMS:,} drawn items each '
+        'negative is held against the definition.\n'
     )
     print(
-        '| stage | `draw`, items/s | bar | `compose`, items/s | prepared in, CPU-s | peak, MB | '
-        'items with a repeated negative | negatives of a wrong hardness | worst bucket off by, '
-        'points |'
+        '| stage | `draw`, items/s | bar | prepared in, CPU-s | peak, MB | items with a repeated '
+        'negative | negatives of a wrong hardness | worst bucket off by, points |'
     )
-    print('|---|' + '---:|' * 8, flush=True)
+    print('|---|' + '---:|' * 7, flush=True)
     done = {}
     for name in STAGES:
         fast = apply(draw, path, name, False)
         took: Drawn = apply(draw, path, name, True).value
         done[name] = fast
         print(
-            f'| {name} | {fast.value.rate:,.0f} | {RATE_BAR:,} | {fast.value.pooled_rate:,.0f} | '
-            f'{fast.value.prepared:.2f} | {fast.peak_mb:.0f} | {took.repeated} | {took.wrong} | '
-            f'{took.gap:.1f} |',
+            f'| {name} | {fast.value.rate:,.0f} | {RATE_BAR:,} | {fast.value.prepared:.2f} | '
+            f'{fast.peak_mb:.0f} | {took.repeated} | {took.wrong} | {took.gap:.1f} |',
             flush=True,
         )
     return done
+
+
+def print_steps(path: Path, apply: Callable[..., Figures]) -> None:
+    print('\n## Steps of training\n')
+    print(
+        'Training draws with `compose`: all items of a step share a few codes. It has no bar of '
+        'its own. The process that trains waits for it before each step, so what counts is the '
+        'time of a step beside it.\n'
+    )
+    sizes = [
+        f'{profile}: {codes} codes, {items:,} items' for profile, (codes, items) in STEPS.items()
+    ]
+    print(f'| stage | {" | ".join(f"{size}, CPU-ms a step | items/s" for size in sizes)} |')
+    print('|---|' + '---:|' * 2 * len(sizes), flush=True)
+    for name in STAGES:
+        took = zip(STEPS.values(), apply(compose_steps, path, name).value, strict=True)
+        cells = [f'{1000 * each:.1f} | {items / each:,.0f}' for (_, items), each in took]
+        print(f'| {name} | {" | ".join(cells)} |', flush=True)
 
 
 def print_filter(
@@ -207,6 +230,7 @@ def main() -> None:
         size = megabytes(folder.relation_index)
         print(f'All that is read is the relation index, {size:.1f} MB (bar: about 18).\n')
         ours = print_stages(folder.relation_index, apply)
+        print_steps(folder.relation_index, apply)
         print_filter(folder, ours, apply)
         print_growth(Path(scratch), apply)
 

@@ -42,23 +42,26 @@ def compose(sampler: TripletSampler, *, pool_size: int, items: int) -> PooledBat
 
     The pool is made of items that the sampler draws: of the first all codes, of the others the
     anchor, the positive and the negatives of their own sector or of a cross-reference, because
-    codes of other sectors come with the other items anyway. Then the pairs of anchor and positive
-    inside the pool that the stage admits, and that have K negatives there, are candidates (a
-    random eight per item where there are more); they are drawn by the weights of
-    `balanced_weights`, so that the mix inside the pool comes near the request, too. K is always
-    the stage's `k_negatives`, because the first item is such a candidate.
+    codes of other sectors come with the other items anyway. Then the sampler's pairs of anchor and
+    positive inside the pool that have K negatives there are candidates (a random eight per item
+    where there are more); they are drawn by the weights of `balanced_weights`, so that the mix
+    inside the pool comes near the request, too. K is always the stage's `k_negatives`, because the
+    first item is such a candidate.
 
-    Ranks draw different pools, from disjoint pairs; a pair inside a pool may come up on several
-    ranks.
+    No two ranks ever draw the same pair. A pool of one of R ranks holds fewer candidates for that,
+    but more than an R-th, since it is made of that rank's own items
+    (docs/curriculum_design_guide.md has the mixes that come of it).
 
     Args:
         sampler: draws the items, and the random numbers.
         pool_size: the most codes of the pool, M; less where the next item does not fit.
-        items: number of items, B.
+        items: number of items, B, at least 1.
 
     Raises:
-        ConfigurationError: the pool is too small for one item.
+        ConfigurationError: the pool is too small for one item, or items is below 1.
     """
+    if items < 1:
+        raise ConfigurationError(f'{items} items cannot be drawn: ask for at least 1.')
     smallest = sampler.stage.k_negatives + 2
     if pool_size < smallest:
         raise ConfigurationError(
@@ -102,7 +105,7 @@ def _choose_codes(
 def _candidates(
     sampler: TripletSampler, codes: NDArray[np.int64], certain: tuple[int, int], most: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return pairs (P,) of positions that the stage admits: all, or `most` at random."""
+    """Return the sampler's pairs (P,) as positions in the pool: all, or `most` at random."""
     admitted = sampler.admitted[np.ix_(codes, codes)]
     first = np.searchsorted(codes, certain)
     admitted[first[0], first[1]] = False
@@ -115,8 +118,10 @@ def _candidates(
 
 def _count(levels: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Count each hardness per row of (P, M); returns (P, 9) with an empty column 0."""
-    supply = np.stack([(levels == level).sum(axis=1) for level in range(COLUMNS)], axis=1)
-    supply[:, 0] = 0
+    supply = np.zeros((len(levels), COLUMNS), np.int64)
+    for level in range(1, COLUMNS):
+        # Positions in a pool have 16 bits, and narrow sums are twice as fast.
+        supply[:, level] = (levels == level).sum(axis=1, dtype=np.uint16)
     return supply
 
 

@@ -49,10 +49,10 @@ class TripletSampler:
     the negatives of an item without, uniformly within each hardness. Every (anchor, positive,
     negative, hardness) is a row of `triplets.parquet`.
 
-    Shards: the pairs are dealt to the ranks, so that no two ranks ever draw the same pair, and
-    each has its share of every kind; each rank has its own random stream. With several workers
-    per rank, count them as ranks (`rank * workers + worker` of `world_size * workers`). Equal
-    arguments give equal draws.
+    Shards: the pairs are dealt to the ranks, so that no two ranks ever draw the same pair, here
+    or in `pool.py`, and each has its share of every kind; each rank has its own random stream.
+    With several workers per rank, count them as ranks (`rank * workers + worker` of
+    `world_size * workers`). Equal arguments give equal draws.
 
     Resuming: `generator` is the only state; whatever else is here follows from the arguments. So
     nothing is saved. Who wants to resume re-seeds the generator where a stream begins, with a seed
@@ -79,15 +79,18 @@ class TripletSampler:
         Args:
             index: the edition's relations.
             stage: what to draw.
-            seed: of everything that is random here.
+            seed: of everything that is random here, 0 or more.
             rank: this process, 0 to world_size - 1.
             world_size: number of processes.
 
         Raises:
-            ConfigurationError: the stage leaves no pair, or fewer than there are ranks.
+            ConfigurationError: the seed or the rank cannot be; or the stage leaves no pair, or
+                fewer than there are ranks.
         """
         if not 0 <= rank < world_size:
             raise ConfigurationError(f'Rank {rank} is not one of 0 to {world_size - 1}.')
+        if seed < 0:
+            raise ConfigurationError(f'Seed {seed} is negative: take 0 or any number above.')
         # Equal for all ranks: what they must agree on.
         common = np.random.default_rng(np.random.SeedSequence(seed))
         self.index = index
@@ -117,9 +120,9 @@ class TripletSampler:
 
     @cached_property
     def admitted(self) -> NDArray[np.bool_]:
-        """bool (n, n): anchors by rows and positives by columns, the pairs of all ranks."""
+        """bool (n, n): anchors by rows and positives by columns, the pairs of this rank."""
         result = np.zeros(self.index.distance.shape, bool)
-        result[self.pairs.anchor, self.pairs.positive] = True
+        result[self.pairs.anchor[self._shard], self.pairs.positive[self._shard]] = True
         return result
 
     @property
@@ -142,7 +145,12 @@ class TripletSampler:
 
         Args:
             items: how many, B, at least 1.
+
+        Raises:
+            ConfigurationError: items is below 1.
         """
+        if items < 1:
+            raise ConfigurationError(f'{items} items cannot be drawn: ask for at least 1.')
         table = self.pairs
         at = np.searchsorted(self._cumulative, self._generator.random(items), side='right')
         pair = self._shard[at]

@@ -21,8 +21,8 @@ BUILT_IN = Path(__file__).parent / 'stages'
 Level = Annotated[int, Field(strict=True, ge=2, le=6)]
 Bucket = Annotated[int, Field(strict=True, ge=1, le=8)]
 # Strict, here too: true and "3.0" are mistakes, not numbers.
-Distance = Annotated[float, Field(strict=True, ge=0.5, le=10.0)]
-Share = Annotated[float, Field(strict=True, ge=0, le=1)]
+Distance = Annotated[float, Field(strict=True, ge=0.5, le=10.0, allow_inf_nan=False)]
+Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 # Negatives are counted in 16 bits.
 Count = Annotated[int, Field(strict=True, ge=1, le=65_535)]
 
@@ -55,6 +55,10 @@ class Stage(BaseModel):
 
     @model_validator(mode='after')
     def _agree(self) -> 'Stage':
+        for key in ('positive_levels', 'difficulty_buckets'):
+            values = getattr(self, key)
+            if repeated := sorted({value for value in values if values.count(value) > 1}):
+                raise ValueError(f'{key} has {_list(repeated)} more than once')
         low, high = self.positive_distance_min, self.positive_distance_max
         if low is not None and high is not None and low > high:
             raise ValueError(
@@ -115,6 +119,12 @@ def load_stage(name_or_path: str) -> Stage:
         return _read(given)
     known = known_stages()
     if name_or_path not in known:
+        for path in (given, stage_folder() / f'{name_or_path}.yml'):
+            if path.suffix == '.yml' and path.is_file():
+                raise ConfigurationError(
+                    f'{path} does not end in .yaml, as the file of a stage must: rename it to '
+                    f'{path.with_suffix(".yaml").name}.'
+                )
         raise ConfigurationError(
             f'There is no stage {name_or_path!r}: {_names(known)}; a path that ends in .yaml '
             'names any other.'
@@ -231,6 +241,10 @@ def _explain(detail: Any) -> str:
             f'{key} is {detail["input"]!r}, but must be of letters from a to z, digits, _, . and '
             '-, and not begin with . or -'
         )
+    if detail['type'] == 'too_short':
+        return f'{key} is empty, but must have at least one value'
+    if detail['type'] == 'finite_number':
+        return f'{key} is {detail["input"]!r}, but must be a finite number'
     message = detail['msg'][0].lower() + detail['msg'][1:]
     # What a person writes is YAML.
     message = message.replace('tuple', 'list').replace('dictionary', 'mapping')

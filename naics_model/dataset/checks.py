@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import polars as pl
 
-from naics_model.checks import Check, no_rows
+from naics_model.checks import Check
 from naics_model.corpus import activities, concordance, descriptions
 from naics_model.corpus.editions import Edition, edition
-from naics_model.curriculum.checks import check_relation_index, known_checks
+from naics_model.curriculum.checks import check_relation_index
+from naics_model.curriculum.checks import known_checks as known_index_checks
 from naics_model.curriculum.stage import BUILT_IN, load_stage
 from naics_model.errors import ConfigurationError, DataError
 from naics_model.protocols import splits
@@ -22,6 +22,8 @@ from naics_model.storage.tables import Table
 from naics_model.taxonomy import distances, relations
 from naics_model.taxonomy.checks import check_distances, check_relations
 from naics_model.triplets import build as triplets
+from naics_model.triplets.checks import check_triplets
+from naics_model.triplets.checks import known_checks as known_triplet_checks
 from naics_model.triplets.relation_index import RelationIndex
 
 CheckTable = Callable[[pl.DataFrame, pl.DataFrame, Edition], list[Check]]
@@ -101,23 +103,20 @@ def _check_triplets(folder: EditionFolder) -> list[Check]:
     path = folder.triplets
     if not path.is_file():
         raise DataError(f'{path} does not exist: run the step that writes it first.')
+    codes = _read(folder, descriptions.TABLE)
     try:
-        table = scan_parquet(path)
-        schema = table.collect_schema()
-        rows = table.select(pl.len()).collect().item()
+        schema = scan_parquet(path).collect_schema()
     except pl.exceptions.PolarsError as error:
         reason = str(error).partition('\n')[0]
         raise DataError(f'{path} is damaged ({reason}): build it again.') from None
     _same_columns(path, schema, triplets.TABLE)
-    return [_has_rows(pl.DataFrame() if rows else pl.DataFrame({'rows': [0]}))]
+    return check_triplets(path, len(codes))
 
-
-_has_rows = partial(no_rows, 'has_rows', good='There are triplets.', bad='Files without a triplet')
 
 CHECKED = {
     **{name: _checked(*table) for name, table in TABLES.items()},
-    'triplets': Checked(_check_triplets, lambda: [_has_rows(pl.DataFrame())]),
-    'relation_index': Checked(_check_relation_index, known_checks, also_reads=('triplets',)),
+    'triplets': Checked(_check_triplets, known_triplet_checks),
+    'relation_index': Checked(_check_relation_index, known_index_checks, also_reads=('triplets',)),
 }
 """Name of an asset -> the checks of its file."""
 

@@ -65,9 +65,13 @@ def hardness_matrix(
     Returns:
         uint8 (B, M), 1 to 8; 0 where the candidate is no negative of that pair.
     """
-    # Columns first, then whole rows, and one flat table: three times as fast as entry by entry.
-    keys = index.keys[:, candidates][anchors]
-    near = index.distance[anchors, positives].astype(np.uint16)
-    levels = margin_levels().ravel()[near[:, None] * np.uint16(UNRELATED + 1) + keys]
+    # But for exclusions, pairs of one anchor and one distance have equal rows: look those up once.
+    near = index.distance[anchors, positives].astype(np.int64)
+    row, of_pair = np.unique(anchors * (UNRELATED + 1) + near, return_inverse=True)
+    anchor, distance = np.divmod(row, UNRELATED + 1)
+    # Columns first, then whole rows: three times as fast as entry by entry.
+    keys = index.keys[:, candidates][anchor]
+    levels = margin_levels()[distance[:, None], keys][of_pair]
     excluded = index.excluded[:, candidates]
-    return np.where((excluded[anchors] | excluded[positives]) & (levels > 0), EXCLUDED, levels)
+    levels[(excluded[anchors] | excluded[positives]) & (levels > 0)] = EXCLUDED
+    return levels

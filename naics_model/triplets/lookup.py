@@ -1,4 +1,4 @@
-"""Questions to the published triplets: how many of each hardness, and which rows are not there."""
+"""Questions to the published triplets: how many of each kind, and which rows are not there."""
 
 from __future__ import annotations
 
@@ -23,6 +23,19 @@ _TYPES = {
     'positive_distance': np.uint8,
     'negative_distance': np.uint8,
 }
+
+_KINDS = pl.Schema(
+    {
+        'hardness': pl.UInt8,
+        'positive_distance': pl.UInt8,
+        'negative_distance': pl.UInt8,
+        'triplets': pl.Int64,
+        'of_no_hardness': pl.Boolean,
+        'of_no_distance': pl.Boolean,
+        'not_farther': pl.Boolean,
+        'of_other_hardness': pl.Boolean,
+    }
+)
 
 
 def absent_rows(triplets: Path, rows: Mapping[str, NDArray[np.integer]]) -> pl.DataFrame:
@@ -53,6 +66,39 @@ def rows_by_hardness(triplets: Path) -> dict[int, int]:
     """
     with _opened(triplets) as connection:
         return count_by_hardness(connection, triplets)
+
+
+def kinds_of_rows(triplets: Path) -> pl.DataFrame:
+    """Count the rows of the published file by hardness and distances.
+
+    Returns:
+        hardness, positive_distance, negative_distance, triplets (their number), and in
+        of_no_hardness, of_no_distance, not_farther and of_other_hardness what is wrong with them
+        (see `sql/kinds_of_rows.sql`).
+
+    Raises:
+        DataError: the file is missing, or is no file of triplets.
+        ConfigurationError: there is too little memory.
+    """
+    with _opened(triplets) as connection:
+        # As Python's own values, because NumPy's have no null.
+        rows = connection.execute(sql_text('kinds_of_rows')).fetchall()
+    return pl.DataFrame(rows, _KINDS, orient='row')
+
+
+def last_indices(triplets: Path) -> dict[str, int | None]:
+    """Return the highest index in each column of them; the file's statistics have it.
+
+    Raises:
+        DataError: the file is missing, or is no file of triplets.
+    """
+    columns = [name for name in _TYPES if name.endswith('_idx')]
+    highest = ', '.join(f'max({column})' for column in columns)
+    with _opened(triplets) as connection:
+        rows = connection.execute(
+            f"select {highest} from read_parquet(getvariable('triplets'))"
+        ).fetchall()
+    return dict(zip(columns, rows[0], strict=True))
 
 
 def count_by_hardness(connection: duckdb.DuckDBPyConnection, triplets: Path) -> dict[int, int]:

@@ -68,6 +68,28 @@ def test_every_bucket_of_a_built_in_stage_comes_within_five_points(
         assert abs(pooled[level] - share) < 0.05
 
 
+@pytest.mark.parametrize('ranks', [2, 4])
+@pytest.mark.parametrize('name', STAGES)
+def test_ranks_share_the_pairs_of_their_pools_out_and_keep_the_mix(
+    index: RelationIndex, name: str, ranks: int
+) -> None:
+    stage = load_stage(name)
+    # The pools of the profiles cpu and gpu.
+    for pool_size, items, pools in ((64, 256, 40), (256, 2048, 5)):
+        counts, drawn = np.zeros(9, np.int64), []
+        for rank in range(ranks):
+            sampler = TripletSampler(index, stage, seed=1, rank=rank, world_size=ranks)
+            pairs = []
+            for _ in range(pools):
+                pool = compose(sampler, pool_size=pool_size, items=items)
+                counts += np.bincount(pool.hardness.ravel(), minlength=9)
+                pairs.append(pool.codes[pool.anchor] * len(index) + pool.codes[pool.positive])
+            drawn.append(np.unique(np.concatenate(pairs)))
+        assert len(np.unique(np.concatenate(drawn))) == sum(map(len, drawn))
+        for level, share in mix_of(counts).items():
+            assert abs(share - sampler.requested_mix[level]) < 0.05
+
+
 def test_sampled_items_have_the_hardness_of_the_definition(
     index: RelationIndex, brute_hardness: Callable
 ) -> None:

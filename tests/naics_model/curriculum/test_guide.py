@@ -32,8 +32,11 @@ MISTAKES = (
     'difficulty_buckets: [1, 2]',
     'difficulty_buckets: [1, 2, 5, 8]',
     'positive_levels: 6',
+    'positive_levels: []',
+    'positive_levels: [5, 5]',
     'positive_levels: [1, 6]',
     'positive_distance_min: 4.0',
+    'positive_distance_max: .nan',
     'positive_distance_max: 0.4',
     'positive_distance_max: "3.0"',
     'name: ../my stage',
@@ -96,7 +99,7 @@ def test_the_programs_print_what_the_guide_shows(
             exec(program, names)
         assert [line.rstrip() for line in said.getvalue().splitlines()] == printed.splitlines()
         shown += bool(printed)
-    assert shown == 9
+    assert shown == 10
 
 
 def test_a_mix_that_does_not_come_and_what_helps(data: Path) -> None:
@@ -173,6 +176,8 @@ def test_names_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert load_stage('my_stage').k_negatives == 16
     assert answer('my_stag') in GUIDE
     assert answer('my_stage.yaml') in GUIDE
+    Path('my_stage.yml').write_text(yaml.safe_dump(example()))
+    assert answer('my_stage.yml') in GUIDE
     elsewhere = Path('my_stage.yaml')
     elsewhere.write_text(yaml.safe_dump(example()) + 'k_negatives: 8\n')
     assert answer('my_stage.yaml') in GUIDE

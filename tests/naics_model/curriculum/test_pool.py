@@ -57,6 +57,42 @@ def test_few_codes_serve_many_different_items(any_index: Callable, stage_of: Cal
     assert mix == pytest.approx(sampler.expected_mix, abs=0.05)
 
 
+def test_no_two_ranks_draw_the_same_pair(any_index: Callable, stage_of: Callable) -> None:
+    index = any_index(1, leaves=300)
+    ranks = [
+        TripletSampler(index, stage_of(), seed=1, rank=rank, world_size=3) for rank in range(3)
+    ]
+    drawn: list[set[tuple[int, int]]] = []
+    for sampler in ranks:
+        pools = [compose(sampler, pool_size=64, items=512) for _ in range(10)]
+        drawn.append(
+            {
+                pair
+                for codes, anchor, positive, *_ in pools
+                for pair in zip(codes[anchor].tolist(), codes[positive].tolist(), strict=True)
+            }
+        )
+        mix = mix_of(sum(np.bincount(pool.hardness.ravel(), minlength=9) for pool in pools))
+        assert mix == pytest.approx(sampler.expected_mix, abs=0.05)
+    assert all(len(pairs) > 100 for pairs in drawn)
+    assert len(set.union(*drawn)) == sum(map(len, drawn))
+
+
+def test_a_pool_admits_every_pair_of_its_rank_and_none_is_lost(
+    any_index: Callable, stage_of: Callable
+) -> None:
+    index = any_index(1)
+    alone = TripletSampler(index, stage_of(), seed=1)
+    assert alone.admitted[alone.pairs.anchor, alone.pairs.positive].all()
+    assert alone.admitted.sum() == len(alone.pairs)
+    ranks = [
+        TripletSampler(index, stage_of(), seed=1, rank=rank, world_size=3) for rank in range(3)
+    ]
+    np.testing.assert_array_equal(
+        sum(sampler.admitted.astype(int) for sampler in ranks), alone.admitted
+    )
+
+
 def test_negatives_in_the_pool_are_equally_likely_within_a_hardness(
     any_index: Callable, stage_of: Callable
 ) -> None:
@@ -90,6 +126,14 @@ def test_a_pool_too_small_for_one_item_is_refused(any_index: Callable, stage_of:
     assert compose(sampler, pool_size=10, items=3).negatives.shape == (3, 8)
     with pytest.raises(ConfigurationError, match='one item of stage every needs 10'):
         compose(sampler, pool_size=9, items=3)
+
+
+def test_a_step_without_items_is_refused(any_index: Callable, stage_of: Callable) -> None:
+    sampler = TripletSampler(any_index(1), stage_of(k_negatives=8), seed=1)
+    with pytest.raises(
+        ConfigurationError, match=r'^0 items cannot be drawn: ask for at least 1\.$'
+    ):
+        compose(sampler, pool_size=40, items=0)
 
 
 def test_a_pool_may_be_larger_than_the_taxonomy(index_of: Callable, stage_of: Callable) -> None:

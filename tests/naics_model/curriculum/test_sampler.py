@@ -224,6 +224,12 @@ def test_what_a_taxonomy_cannot_give_is_told_in_a_sentence(
         TripletSampler(index, stage_of(k_negatives=2), seed=1, world_size=1000)
     with pytest.raises(ConfigurationError, match='Rank 2 is not one of 0 to 1'):
         TripletSampler(index, stage_of(k_negatives=2), seed=1, rank=2, world_size=2)
+    with pytest.raises(ConfigurationError, match=r'^Seed -1 is negative: take 0 or'):
+        TripletSampler(index, stage_of(k_negatives=2), seed=-1)
+    sampler = TripletSampler(index, stage_of(k_negatives=2), seed=1)
+    for items in (0, -1):
+        with pytest.raises(ConfigurationError, match=f'^{items} items cannot be drawn: ask for at'):
+            sampler.draw(items)
 
 
 def test_a_shortfall_is_known_before_the_first_draw(index_of: Callable, stage_of: Callable) -> None:

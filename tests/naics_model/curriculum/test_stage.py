@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -151,9 +152,23 @@ def test_an_unknown_stage_lists_the_known_ones(tmp_path: Path) -> None:
 
 
 def test_one_ending_of_the_file_alone_is_known(tmp_path: Path) -> None:
-    (tmp_path / 'mine.yml').write_text(yaml.safe_dump(GOOD))
-    with pytest.raises(ConfigurationError, match=r"no stage 'mine\.yml': .* that ends in \.yaml"):
-        load_stage('mine.yml')
+    own = tmp_path / 'curricula'
+    own.mkdir()
+    for path in (Path('mine.yml'), Path('curricula/short.yml')):
+        path.write_text(yaml.safe_dump(GOOD | {'name': path.stem}))
+    for asked, file in (
+        ('mine.yml', 'mine.yml'),
+        ('curricula/short.yml', 'curricula/short.yml'),
+        ('short', 'curricula/short.yml'),
+    ):
+        with pytest.raises(ConfigurationError) as caught:
+            load_stage(asked)
+        renamed = Path(file).with_suffix('.yaml').name
+        assert str(caught.value) == (
+            f'{file} does not end in .yaml, as the file of a stage must: rename it to {renamed}.'
+        )
+    with pytest.raises(ConfigurationError, match=r"no stage 'no\.yml': .* that ends in \.yaml"):
+        load_stage('no.yml')
 
 
 @pytest.mark.parametrize(
@@ -165,7 +180,13 @@ def test_one_ending_of_the_file_alone_is_known(tmp_path: Path) -> None:
         ({'positive_levels': [1, 6]}, 'positive_levels.0 is 1, but input should be greater'),
         ({'positive_levels': [7]}, 'positive_levels.0 is 7, but input should be less'),
         ({'positive_levels': 6}, 'positive_levels is 6, but input should be a valid list'),
-        ({'positive_levels': []}, 'positive_levels is .*list should have at least 1 item'),
+        ({'positive_levels': []}, 'positive_levels is empty, but must have at least one value'),
+        ({'difficulty_buckets': []}, 'difficulty_buckets is empty, but must have at least one'),
+        ({'positive_levels': [5, 5]}, r'wrong: positive_levels has 5 more than once\.'),
+        ({'difficulty_buckets': [8, 1, 8, 1]}, r'wrong: difficulty_buckets has 1, 8 more than'),
+        ({'positive_distance_max': math.nan}, 'distance_max is nan, but must be a finite number'),
+        ({'positive_distance_min': -math.inf}, 'distance_min is -inf, but must be a finite'),
+        ({'bucket_percentages': {1: math.nan, 8: 0.25}}, 'percentages.1 is nan, but must be a fin'),
         ({'difficulty_buckets': [1, 9]}, 'difficulty_buckets.1 is 9'),
         ({'negatives': 3}, 'negatives is not a key of a stage, which are name, positive_levels'),
         ({'k_negatives': 0}, 'k_negatives is 0'),

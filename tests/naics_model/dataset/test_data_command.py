@@ -283,6 +283,23 @@ def test_what_differs_from_the_published_triplets_stops_the_command(
     assert 'relation_index.safetensors is not fit for use' in said.err
 
 
+def test_wrong_triplets_are_found_without_the_relation_index(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run('data', '-e', 'sample', '--through', 'triplets')
+    path = EditionFolder(tmp_path / 'data', 'sample').triplets
+    rows = pl.read_parquet(path)
+    easier = pl.when(pl.col('hardness') == 7).then(6).otherwise('hardness').cast(pl.UInt8)
+    rows.with_columns(hardness=easier).write_parquet(path)
+    capsys.readouterr()
+    assert run('data', 'validate') == 1
+    said = capsys.readouterr()
+    count = (rows['hardness'] == 7).sum()
+    assert f'check failed: {count:,} triplets have another hardness than their dist' in said.out
+    assert 'hardness=6  positive_distance=3  negative_distance=4  triplets=' in said.out
+    assert 'not fit for use: sample/triplets;' in said.err
+
+
 def test_a_workbook_of_new_content_is_remarked_on(
     source_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -42,6 +46,27 @@ def test_every_table_and_column_is_on_the_page(sample: EditionFolder) -> None:
         assert f'\n## {table.name}\n' in page
         for column in table.columns:
             assert f'| `{column.name}` | {column.type_name} |' in page
+
+
+def test_the_commands_on_the_page_show_what_they_order_by(
+    sample: EditionFolder, tmp_path: Path
+) -> None:
+    (tmp_path / 'data').mkdir()
+    (tmp_path / 'data' / '2022').symlink_to(sample.path)
+    said = []
+    for command in re.findall(
+        r'^\.venv/bin/(python -c .*)$', PAGE.read_text('utf-8'), re.MULTILINE
+    ):
+        program = shlex.split(command)[1:]
+        done = subprocess.run(
+            [sys.executable, *program], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout)
+    assert len(said) == 2
+    heading = next(line for line in said[1].splitlines() if 'negative_code' in line)
+    assert {'hardness', 'excluded'} <= set(heading.split())
+    assert '…' not in heading
 
 
 SIZES = {

@@ -111,25 +111,13 @@ class ChannelEncoder(nn.Module):
     def encode(self, channel: str, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Encode texts through one channel: (P, L) -> float32 (P, width).
 
-        Texts go through the backbone in passes of similar length, each cut to its own longest text:
-        the same result with a half of the tokens on real descriptions.
+        The vector is the mean of `mean_vectors`, normalised.
         """
         self._activate(channel)
-        lengths = attention_mask.sum(dim=1)
-        order = torch.argsort(lengths, stable=True)
-        pooled = []
-        for start, stop, longest in _passes(lengths[order].tolist(), self._tokens_per_pass()):
-            rows = order[start:stop]
-            mask = attention_mask[rows, :longest]
-            hidden = self.backbone(
-                input_ids=input_ids[rows, :longest], attention_mask=mask
-            ).last_hidden_state
-            pooled.append(masked_mean(hidden, mask))
-        normalised: Tensor = self.norms[channel](torch.cat(pooled))
-        return normalised[torch.argsort(order)].float()
-
-    def _tokens_per_pass(self) -> int:
-        return _TOKENS_PER_PASS.get(self.absent.device.type, _TOKENS_PER_PASS_ELSEWHERE)
+        normalised: Tensor = self.norms[channel](
+            mean_vectors(self.backbone, input_ids, attention_mask)
+        )
+        return normalised.float()
 
     def _activate(self, channel: str) -> None:
         """Switch to one channel's adapter, and leave what is trainable as it was.
@@ -159,6 +147,24 @@ class ChannelEncoder(nn.Module):
             chosen = keep[part.rows, CHANNELS.index(channel)]
             kept[channel] = TokenTensors(*(tensor[chosen] for tensor in part))
         return kept
+
+
+def mean_vectors(backbone: nn.Module, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    """Average a backbone's last layer over the tokens of each text: (P, L) -> float32 (P, width).
+
+    Texts go through the backbone in passes of similar length, each cut to its own longest text:
+    the same result with a half of the tokens on real descriptions.
+    """
+    lengths = attention_mask.sum(dim=1)
+    order = torch.argsort(lengths, stable=True)
+    budget = _TOKENS_PER_PASS.get(input_ids.device.type, _TOKENS_PER_PASS_ELSEWHERE)
+    pooled = []
+    for start, stop, longest in _passes(lengths[order].tolist(), budget):
+        rows = order[start:stop]
+        mask = attention_mask[rows, :longest]
+        hidden = backbone(input_ids=input_ids[rows, :longest], attention_mask=mask)
+        pooled.append(masked_mean(hidden.last_hidden_state, mask))
+    return torch.cat(pooled)[torch.argsort(order)]
 
 
 def masked_mean(hidden: Tensor, mask: Tensor) -> Tensor:

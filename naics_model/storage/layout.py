@@ -108,3 +108,8 @@ class EditionFolder:
     def evaluation(self) -> Path:
         """The folder of the evaluation report and its figures."""
         return self.path / 'evaluation'
+
+    @property
+    def bi_encoder(self) -> Path:
+        """The folder of the plain bi-encoder's figures, beside which ours are read."""
+        return self.evaluation / 'bi_encoder'

@@ -47,6 +47,7 @@ GRAPH = {
             'descriptions',
             'activities',
         },
+        'bi_encoder': {'descriptions', 'activities'},
     },
 }
 
@@ -66,6 +67,17 @@ def test_assets_their_groups_and_what_they_are_made_from(graph: dg.Definitions) 
         upstream = {dep.asset_key.to_user_string() for dep in spec.deps}
         found.setdefault(spec.group_name or '', {})[spec.key.to_user_string()] = upstream
     assert found == GRAPH
+
+
+def test_everything_for_an_edition_is_all_but_what_is_opt_in(graph: dg.Definitions) -> None:
+    everything = {spec.key for spec in graph.resolve_all_asset_specs()}
+    bi_encoder = dg.AssetKey('bi_encoder')
+    assert selected(graph, 'full_edition') == everything - {bi_encoder}
+    assert selected(graph, 'bi_encoder_baseline') == {bi_encoder}
+
+
+def selected(graph: dg.Definitions, job: str) -> set[dg.AssetKey]:
+    return set(graph.resolve_job_def(job).asset_layer.executable_asset_keys)
 
 
 def test_every_asset_is_described_versioned_owned_and_partitioned(graph: dg.Definitions) -> None:

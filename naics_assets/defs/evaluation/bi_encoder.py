@@ -1,0 +1,39 @@
+"""The bar that the hyperbolic model has to clear; opt-in, for it trains an encoder of its own."""
+
+from pathlib import Path
+
+import dagster as dg
+
+from naics_assets.lib.asset import naics_asset, plain_errors
+from naics_assets.lib.metadata import job_result
+from naics_assets.lib.mlflow_tracker import MlflowTracker
+from naics_assets.lib.paths import NaicsPaths
+from naics_assets.lib.torchrun import JobLauncher
+
+
+@naics_asset(
+    group_name='evaluation',
+    deps=['descriptions', 'activities'],
+    kinds={'pytorch', 'mlflow'},
+    pool='gpu',
+    code_version='1',
+    description='How well a plain LoRA bi-encoder finds codes: the bar for the hyperbolic model.',
+)
+def bi_encoder(
+    context: dg.AssetExecutionContext,
+    paths: NaicsPaths,
+    jobs: JobLauncher,
+    mlflow: MlflowTracker,
+) -> dg.MaterializeResult:
+    folder = paths.edition(context.partition_key)
+    arguments: list[str | Path] = ['--descriptions', folder.descriptions]
+    arguments += ['--activities', folder.activities, '--out', folder.bi_encoder]
+    with plain_errors(), mlflow.job_run(context) as run:
+        result = jobs.run(
+            context,
+            'naics_model.evaluation.bi_encoder',
+            arguments,
+            folder.bi_encoder / 'result.json',
+        )
+        run.log_outcome(result['metrics'])
+    return job_result(result, 'metrics', {'mlflow_run': run.run_id})

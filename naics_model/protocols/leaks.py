@@ -153,10 +153,7 @@ def _entries(
         ),
         no_rows(
             'no_held_out_entry',
-            _holding(
-                _texts(rows).with_columns(words=_with_single_blanks('text')),
-                held_out.to_frame('text').select(_with_single_blanks('text')).to_series(),
-            ),
+            _holding(_texts(rows), held_out.to_frame('text').select(_as_words('text')).to_series()),
             'No text of a visible code holds a held-out index entry.',
             'Texts hold a held-out index entry',
         ),
@@ -201,8 +198,3 @@ def _as_words(column: str) -> pl.Expr:
     """Return a column as words between single blanks, with one at both ends."""
     words = pl.col(column).str.to_lowercase().str.replace_all(r'[^\p{L}\p{N}]+', ' ')
     return pl.format(' {} ', words.str.strip_chars(' '))
-
-
-def _with_single_blanks(column: str) -> pl.Expr:
-    """Return a column as the corpus compares entries with texts: whatever case and line breaks."""
-    return pl.col(column).str.to_lowercase().str.replace_all(r'\s+', ' ').str.strip_chars()

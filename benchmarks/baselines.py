@@ -26,6 +26,7 @@ from naics_model.encoder.backbones import MINILM
 from naics_model.evaluation import baselines
 from naics_model.evaluation.ceilings import fit_tree
 from naics_model.evaluation.retrieval import retrieval_metrics
+from naics_model.evaluation.sentences import sentence_vectors
 from naics_model.evaluation.structure import structure_metrics
 from naics_model.storage.layout import EditionFolder
 from naics_model.taxonomy.tree import Taxonomy
@@ -130,7 +131,7 @@ def zero_shot(folder: EditionFolder) -> dict[str, list[float]]:
     corpus = read_corpus(folder)
     count = len(corpus.codes)
     documents = [text for texts in corpus.documents.values() for text in texts]
-    vectors = baselines.sentence_vectors([*documents, *corpus.entries], backbone=MINILM)
+    vectors = sentence_vectors([*documents, *corpus.entries], backbone=MINILM)
     entries = vectors[len(documents) :]
     own = {name: vectors[i * count : (i + 1) * count] for i, name in enumerate(TEXTS)}
     found = {}

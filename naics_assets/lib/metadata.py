@@ -42,11 +42,17 @@ def _shown(fact: Fact) -> Any:
     if isinstance(fact, pl.DataFrame):
         return dg.MetadataValue.md(markdown_table(fact))
     if isinstance(fact, bytes):
-        picture = base64.b64encode(fact).decode()
-        return dg.MetadataValue.md(f'![picture](data:image/png;base64,{picture})')
+        return picture(fact)
     if isinstance(fact, tuple):
         return dg.MetadataValue.md('\n'.join(f'* {line}' for line in fact))
     return fact
+
+
+def picture(png: bytes) -> dg.MetadataValue:
+    """Return a PNG image as metadata that the UI shows."""
+    return dg.MetadataValue.md(
+        f'![picture](data:image/png;base64,{base64.b64encode(png).decode()})'
+    )
 
 
 def offending_rows(check: Check) -> dg.MetadataValue:

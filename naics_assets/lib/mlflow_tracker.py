@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,9 +54,21 @@ class JobRun:
             for name, value in metrics.items():
                 client.log_metric(run_id, name, value)
 
-    def log_files(self, folder: Path) -> None:
-        """Attach every file of a folder to the run."""
-        _client(self.tracking_uri).log_artifacts(self.run_id, str(folder))
+    def log_report(self, files: Iterable[Path]) -> None:
+        """Attach the files of a report to the run; its pictures so that runs can be compared.
+
+        MLflow sets pictures of one key side by side, those of one run beside another's.
+        """
+        from PIL import Image
+
+        client = _client(self.tracking_uri)
+        for path in files:
+            if path.suffix == '.png':
+                with Image.open(path) as picture:
+                    client.log_image(self.run_id, picture, key=path.stem, step=0)
+                client.log_artifact(self.run_id, str(path), 'figures')
+            else:
+                client.log_artifact(self.run_id, str(path))
 
 
 class MlflowTracker(dg.ConfigurableResource):

@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from naics_model.evaluation.guide import SUMMARY
-from naics_model.evaluation.report import BASELINES, MODELS
+from naics_model.evaluation.guide import SUMMARY, SUMMARY_OF
+from naics_model.evaluation.methods import METHODS
 from naics_model.storage.files import read_json
 from naics_model.storage.layout import EditionFolder
 
@@ -54,13 +54,12 @@ def print_summary(
 
 def metrics_table(metrics: Mapping[str, float], title: str) -> Table:
     """Return the summary metrics as a table, the methods side by side, the best of a row bold."""
-    methods = (*MODELS, *BASELINES)
     table = Table(title=title, title_justify='left')
     table.add_column('')
-    for _, label in methods:
-        table.add_column(label, justify='right')
+    for name in SUMMARY_OF:
+        table.add_column(METHODS[name].label.replace(', ', ',\n'), justify='right')
     for metric in SUMMARY:
-        values = [metrics.get(f'{key}/{metric.key}') for key, _ in methods]
+        values = [metrics.get(f'{key}/{metric.key}') for key in SUMMARY_OF]
         known = [value for value in values if value is not None]
         if not known:
             continue

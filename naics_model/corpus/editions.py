@@ -139,6 +139,19 @@ def edition(name: str) -> Edition:
     return editions[name]
 
 
+def edition_before(name: str) -> str | None:
+    """Return the edition that an edition's concordance leads from; None where it has none.
+
+    None of the bundled one, too: it is a part of an edition, and so would be what it came from.
+    """
+    current = edition(name)
+    if current.packaged or 'concordance' not in current.workbooks:
+        return None
+    published = [other for other, known in load_editions().items() if not known.packaged]
+    place = published.index(name)
+    return published[place - 1] if place else None
+
+
 def _edition(name: str, entry: dict[str, Any]) -> Edition:
     workbooks = {
         key: Workbook(

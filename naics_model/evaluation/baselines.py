@@ -4,7 +4,7 @@ Texts in, distances (q, c) out, smaller is nearer. All are given what the model 
 same run. Cold, that is what is published of each candidate code (title, description, illustrative
 examples); warm, also training activities with their codes. No setting was chosen on a held-out one.
 
-    cold   bm25_distances, tfidf_distances, zero_shot_distances
+    cold   bm25_distances, tfidf_distances, and the cosine of sentence vectors
     warm   lexical_distances (BM25, centroid and nearest entry, fused),
            nearest_and_own_distances (of sentence vectors)
 """
@@ -12,7 +12,7 @@ examples); warm, also training activities with their codes. No setting was chose
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import bm25s
@@ -21,9 +21,6 @@ import scipy.sparse
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
-
-from naics_model.encoder.backbones import MINILM, load_backbone, resolve_backbone
-from naics_model.encoder.tokens import tokenize
 
 Floats = NDArray[np.floating]
 Vectors = Any
@@ -152,6 +149,27 @@ def nearest_entry_distances(
     return distance
 
 
+def nearest_entry(entries: Sequence[str], queries: Sequence[str]) -> NDArray[np.intp]:
+    """Return the position of the entry (q,) that is nearest to each query by pieces of letters.
+
+    The first of several; -1 where no entry shares a piece with the query.
+
+    Args:
+        entries: e texts.
+        queries: q texts.
+    """
+    vectoriser = _letter_pieces()
+    known = vectoriser.fit_transform(entries)
+    asked = vectoriser.transform(queries)
+    nearest = np.zeros(len(queries), np.intp)
+    for start in range(0, len(queries), _CHUNK):
+        similarity = _dense(asked[start : start + _CHUNK] @ known.T)
+        first = similarity.argmax(axis=1)
+        largest = similarity[np.arange(len(first)), first]
+        nearest[start : start + _CHUNK] = np.where(largest > 0, first, -1)
+    return nearest
+
+
 def centroid_distances(
     entries: Vectors, owners: NDArray[np.integer], queries: Vectors, count: int
 ) -> NDArray[np.float64]:
@@ -199,66 +217,6 @@ def fused(*distances: Floats) -> NDArray[np.float64]:
         spread = centred.std(axis=1, keepdims=True)
         total += np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 1e-9)
     return total
-
-
-def zero_shot_distances(
-    candidates: Sequence[str],
-    queries: Sequence[str],
-    *,
-    backbone: str = MINILM,
-    progress: Callable[[str], None] | None = None,
-) -> NDArray[np.float32]:
-    """Return 1 - cosine of sentence vectors of a frozen encoder.
-
-    Args:
-        candidates: c texts.
-        queries: q texts.
-        backbone: a name that `encoder.backbones` knows; the default comes with the package.
-        progress: told a line now and then.
-
-    Returns:
-        (q, c).
-    """
-    vectors = sentence_vectors([*candidates, *queries], backbone=backbone, progress=progress)
-    return 1.0 - vectors[len(candidates) :] @ vectors[: len(candidates)].T
-
-
-def sentence_vectors(
-    texts: Sequence[str],
-    *,
-    backbone: str,
-    max_length: int = 256,
-    batch_size: int = 64,
-    progress: Callable[[str], None] | None = None,
-) -> NDArray[np.float32]:
-    """Return unit vectors (n, d): a frozen encoder's last layer, mean over a text's tokens.
-
-    Texts are cut at `max_length` tokens; 256 is what the packaged encoder's publishers set.
-    """
-    import torch
-
-    device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    model = load_backbone(resolve_backbone(backbone)).to(device).eval()
-    # Texts of like length share a batch, so that little is padded.
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    vectors: NDArray[np.float32] | None = None
-    with torch.inference_mode():
-        for number, start in enumerate(range(0, len(order), batch_size)):
-            rows = order[start : start + batch_size]
-            tokens = tokenize([texts[i] for i in rows], backbone, max_length)
-            ids = torch.as_tensor(tokens.input_ids, device=device)
-            mask = torch.as_tensor(tokens.attention_mask, device=device)
-            hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state
-            weight = mask[..., None].to(hidden.dtype)
-            mean = (hidden * weight).sum(1) / weight.sum(1)
-            unit = torch.nn.functional.normalize(mean.float(), dim=1).cpu().numpy()
-            if vectors is None:
-                vectors = np.zeros((len(texts), unit.shape[1]), np.float32)
-            vectors[rows] = unit
-            if progress is not None and number % 16 == 15:
-                progress(f'zero-shot encoder: {start + len(rows):,} of {len(texts):,} texts')
-    assert vectors is not None, 'no texts'
-    return vectors
 
 
 def _letter_pieces() -> TfidfVectorizer:

@@ -10,21 +10,20 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from naics_model.encoder.backbones import resolve_backbone
-from naics_model.errors import DataError
+from naics_model.evaluation.asking import grouped, hard_part, warm_figures
 from naics_model.evaluation.baselines import nearest_and_own_distances, nearest_entry_distances
 from naics_model.evaluation.bi_encoder_training import BiEncoder, Settings, train_bi_encoder
-from naics_model.evaluation.retrieval import retrieval_metrics
+from naics_model.evaluation.questions import Questions, read_questions
 from naics_model.jobs.command import run_command
 from naics_model.jobs.reporting import JobResult, Reporter, open_reporter
-from naics_model.storage.files import read_parquet, write_json
+from naics_model.storage.files import write_json
 
 _DESCRIPTION = """\
 Train a plain bi-encoder, and measure how well it finds the six-digit code of an activity. It is
@@ -50,75 +49,27 @@ On a machine with a CUDA device it is used; on a CPU edition 2022 takes about 70
 it work first: --max-steps 5."""
 
 
-@dataclass(frozen=True)
-class Material:
-    """What is learned from and what is asked, in numbers of the candidates.
-
-    Attributes:
-        codes: the c six-digit codes; documents: (c,) what is published of each: title,
-            description, illustrative examples. Exclusions are left out: they name what a code is
-            not.
-        entries: the e train activities; owners: (e,) the code of each.
-        queries: the q held-out activities; truth: (q,) the right code of each.
-    """
-
-    codes: tuple[str, ...]
-    documents: tuple[str, ...]
-    entries: tuple[str, ...]
-    owners: NDArray[np.intp]
-    queries: tuple[str, ...]
-    truth: NDArray[np.intp]
-
-
-def read_material(descriptions: Path, activities: Path) -> Material:
-    """Read an edition's six-digit codes and the two sides of its activities.
-
-    Raises:
-        DataError: a file is missing or damaged, an activity's code is not a six-digit code of the
-            edition, or a side of the split is empty.
-    """
-    leaves = read_parquet(descriptions).filter(pl.col('level') == 6).sort('index')
-    documents = leaves.select('title', 'description', 'examples').iter_rows()
-    position = {code: row for row, code in enumerate(leaves['code'])}
-    frame = read_parquet(activities)
-    unknown = sorted(set(frame['code']) - position.keys())
-    if unknown:
-        raise DataError(
-            f'{activities} has activities of {", ".join(unknown[:5])}, which are not six-digit '
-            f'codes of {descriptions}: build both for the same edition.'
-        )
-    sides: dict[str, tuple[tuple[str, ...], NDArray[np.intp]]] = {}
-    for split in ('train', 'heldout'):
-        side = frame.filter(pl.col('split') == split)
-        if side.is_empty():
-            raise DataError(f'{activities} has no {split} activity: build the activities again.')
-        owners = np.array([position[code] for code in side['code']], np.intp)
-        sides[split] = tuple(side['text']), owners
-    return Material(
-        tuple(leaves['code']),
-        tuple(f'{title}. {text} {examples or ""}'.strip() for title, text, examples in documents),
-        *sides['train'],
-        *sides['heldout'],
-    )
-
-
-def measure(encoder: BiEncoder, material: Material, log: Callable[[str], None]) -> dict[str, float]:
-    """Ask the held-out activities in three ways; return `<way>/warm/<retrieval metric>`."""
-    log(f'encoding {len(material.documents):,} codes and {len(material.entries):,} activities')
-    own = encoder.encode(material.documents)
-    entries = encoder.encode(material.entries)
-    log(f'asking {len(material.queries):,} held-out activities')
-    queries = encoder.encode(material.queries)
-    owners = material.owners
+def measure(
+    encoder: BiEncoder, questions: Questions, log: Callable[[str], None]
+) -> dict[str, float]:
+    """Ask the held-out activities in three ways; return `<way>/<group>/<figure>`."""
+    known = ~questions.held_out
+    texts, owners = questions.entries(known), questions.owners[known]
+    log(f'encoding {len(questions.candidates):,} codes and {len(texts):,} activities')
+    own = encoder.encode(questions.candidate_documents)
+    entries = encoder.encode(texts)
+    log(f'asking {questions.held_out.sum():,} held-out activities')
+    queries = encoder.encode(questions.entries(questions.held_out))
     distances: dict[str, NDArray[np.floating]] = {
         'bi_encoder_own': 1.0 - queries @ own.T,
         'bi_encoder_nearest': nearest_entry_distances(entries, owners, queries, len(own)),
         'bi_encoder': nearest_and_own_distances(own, entries, owners, queries),
     }
+    hard = hard_part(questions)
     return {
-        f'{way}/warm/{name}': value
+        name: value
         for way, distance in distances.items()
-        for name, value in retrieval_metrics(distance, material.truth, material.codes).items()
+        for name, value in grouped(way, warm_figures(distance, questions, hard)).items()
     }
 
 
@@ -128,31 +79,31 @@ def run(
     """Train, measure, and write `metrics.json` and the job's result.
 
     Raises:
-        NaicsError: see `read_material` and `train_bi_encoder`.
+        NaicsError: see `read_questions` and `train_bi_encoder`.
     """
-    material = read_material(descriptions, activities)
+    questions = read_questions(descriptions, activities)
+    known = ~questions.held_out
+    entries = questions.entries(known)
     backbone = resolve_backbone(settings.backbone)
-    reporter.log(
-        f'training on {len(material.entries):,} activities of {len(material.codes):,} codes'
-    )
+    reporter.log(f'training on {len(entries):,} activities of {len(questions.candidates):,} codes')
     started = time.monotonic()
     encoder = train_bi_encoder(
-        material.documents,
-        material.entries,
-        material.owners,
+        questions.candidate_documents,
+        entries,
+        questions.owners[known],
         settings,
         log=reporter.log,
         on_epoch=reporter.epoch,
     )
     training_seconds = time.monotonic() - started
-    metrics = measure(encoder, material, reporter.log)
+    metrics = measure(encoder, questions, reporter.log)
     for way in ('bi_encoder_own', 'bi_encoder_nearest', 'bi_encoder'):
         figures = [f'{name} {metrics[f"{way}/warm/{name}"]:.3f}' for name in ('hit_at_1', 'mrr')]
         reporter.log(f'{way}: {", ".join(figures)}')
     counts = {
-        'candidates': len(material.codes),
-        'entries': len(material.entries),
-        'queries': len(material.queries),
+        'candidates': len(questions.candidates),
+        'entries': len(entries),
+        'queries': int(questions.held_out.sum()),
         'steps': encoder.steps,
     }
     content = {**counts, 'settings': asdict(settings), 'metrics': metrics}

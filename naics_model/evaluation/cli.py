@@ -7,13 +7,28 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from naics_model.corpus.editions import edition as known_edition
+from naics_model.corpus.editions import edition_before
 from naics_model.encoder.backbones import MINILM
-from naics_model.evaluation.job import Inputs, evaluate
 from naics_model.jobs.command import run_command
 from naics_model.jobs.reporting import open_reporter
+from naics_model.storage.layout import EditionFolder, default_data_dir
+from naics_model.training.stages import LAST_STAGE
+
+if TYPE_CHECKING:
+    from naics_model.evaluation import baselines_job
 
 PROGRAM = 'python -m naics_model.evaluation'
+
+_EPILOG = f"""\
+Measured in turn, each into data/<edition>/evaluation/<what>/result.json, and then gathered:
+
+  {PROGRAM} baselines --edition 2022
+  {PROGRAM} text --edition 2022
+  {PROGRAM} refined --edition 2022
+  {PROGRAM} report --edition 2022"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,77 +42,94 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> None:
     options = _parser().parse_args(arguments)
-    descriptions: Path = options.descriptions
-    inputs = Inputs(
-        text_embeddings=options.text_embeddings,
-        refined_embeddings=options.refined_embeddings,
-        descriptions=descriptions,
-        activities=options.activities,
-        model=options.model,
-        stage_results=tuple(options.stage_results),
-        refinement_result=options.refinement_result,
-        # data/<edition>/corpus/descriptions.parquet
-        edition=options.edition or descriptions.absolute().parent.parent.name,
-        max_queries=options.max_queries,
-        zero_shot_backbone=options.zero_shot_backbone,
-        command=f'{PROGRAM} {shlex.join(arguments)}',
+    folder = EditionFolder(options.data_dir.absolute(), known_edition(options.edition).name)
+    # Below the parser: torch and scipy take seconds, which --help need not wait for.
+    if options.what == 'report':
+        from naics_model.evaluation.report_job import write_report
+
+        with open_reporter(folder.evaluation / 'result.json') as reporter:
+            write_report(folder, f'{PROGRAM} {shlex.join(arguments)}', reporter)
+    elif options.what == 'baselines':
+        from naics_model.evaluation import baselines_job
+
+        result = folder.evaluated('baselines')
+        with open_reporter(result) as reporter:
+            baselines_job.measure_baselines(
+                _baseline_inputs(folder, options.zero_shot_backbone), result.parent, reporter
+            )
+    else:
+        from naics_model.evaluation import embeddings_job
+
+        result = folder.evaluated(options.what)
+        with open_reporter(result) as reporter:
+            embeddings_job.measure_embeddings(
+                embeddings_job.Inputs(
+                    name=options.what,
+                    embeddings=folder.file(f'{options.what}_embeddings'),
+                    descriptions=folder.descriptions,
+                    activities=folder.activities,
+                    model=options.model or folder.stage(LAST_STAGE) / 'model',
+                    queries=folder.evaluation / 'queries.safetensors',
+                ),
+                result.parent,
+                reporter,
+            )
+
+
+def _baseline_inputs(folder: EditionFolder, backbone: str) -> baselines_job.Inputs:
+    from naics_model.evaluation import baselines_job
+
+    before = edition_before(folder.edition)
+    paths = (folder.concordance, EditionFolder(folder.root, before).descriptions) if before else ()
+    concordance, old = paths if paths and all(path.is_file() for path in paths) else (None, None)
+    return baselines_job.Inputs(
+        descriptions=folder.descriptions,
+        activities=folder.activities,
+        code_splits=folder.code_splits,
+        concordance=concordance,
+        before=old,
+        backbone=backbone,
     )
-    with open_reporter(options.out / 'result.json') as reporter:
-        evaluate(inputs, options.out, reporter)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
-        description='Measure the embeddings of an edition and write a report '
-        '(evaluation_report.html, evaluation_report.md, metrics.json, figures/, result.json).',
+        description='Measure the embeddings of an edition and its baselines, and write the report.',
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    for name, what in (
-        ('text-embeddings', 'text_embeddings.parquet'),
-        ('refined-embeddings', 'refined_embeddings.parquet'),
-        ('descriptions', 'descriptions.parquet of the edition'),
-        ('activities', 'activities.parquet of the edition; only held-out entries are asked'),
+    parsers = parser.add_subparsers(dest='what', required=True, metavar='WHAT')
+    for what, does in (
+        ('baselines', 'what one gets without a trained model'),
+        ('text', 'the text embeddings'),
+        ('refined', 'the refined embeddings'),
+        ('report', 'gather what was measured: Markdown, HTML and figures'),
     ):
-        parser.add_argument(f'--{name}', type=Path, required=True, metavar='FILE', help=what)
-    parser.add_argument(
-        '--model',
-        type=Path,
-        required=True,
-        metavar='DIR',
-        help='the exported encoder that made the text embeddings; it encodes the queries',
-    )
-    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='where to write')
-    parser.add_argument(
-        '--stage-results',
-        type=Path,
-        nargs='+',
-        default=[],
-        metavar='FILE',
-        help="each training stage's result.json, in order, for loss curves and curriculum mix",
-    )
-    parser.add_argument(
-        '--refinement-result', type=Path, metavar='FILE', help="the refinement's result.json"
-    )
-    parser.add_argument(
-        '--edition', help='name in the title (default: from the path, <edition>/corpus/...)'
-    )
-    parser.add_argument(
-        '--max-queries',
-        type=_positive,
-        metavar='N',
-        help='ask only N held-out activities, drawn with a fixed seed (default: all)',
-    )
-    parser.add_argument(
-        '--zero-shot-backbone',
-        default=MINILM,
-        metavar='NAME',
-        help='the frozen sentence encoder to compare with (default: %(default)s)',
-    )
+        part = parsers.add_parser(what, help=does, description=f'{does[0].upper()}{does[1:]}.')
+        part.add_argument(
+            '--edition', required=True, help='a built edition, such as 2022 or sample'
+        )
+        part.add_argument(
+            '--data-dir',
+            type=Path,
+            default=default_data_dir(),
+            metavar='DIR',
+            help='the data folder (default: NAICS_DATA_DIR, or ./data)',
+        )
+        if what == 'baselines':
+            part.add_argument(
+                '--zero-shot-backbone',
+                default=MINILM,
+                metavar='NAME',
+                help='the frozen sentence encoder to compare with (default: %(default)s)',
+            )
+        elif what != 'report':
+            part.add_argument(
+                '--model',
+                type=Path,
+                metavar='DIR',
+                help='the exported encoder that places questions '
+                '(default: the one that made the text embeddings)',
+            )
     return parser
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f'{text} is not a positive number')
-    return value

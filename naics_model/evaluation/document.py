@@ -100,7 +100,7 @@ Block = Table | Figure | Paragraph | Terms | Bullets | Code
 @dataclass(frozen=True)
 class Section:
     title: str
-    blocks: tuple[Block, ...]
+    blocks: Sequence[Block]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,6 @@
-"""The report's pictures, as PNG bytes. Matplotlib without a screen; no figures are computed here.
+"""The report's pictures of losses and points, as PNG bytes.
+
+Matplotlib without a screen; no figures are computed here.
 
 Every picture shows all codes and all pairs, not a sample of them.
 """
@@ -51,7 +53,7 @@ SECTOR_COLOURS = (
     '#999999',
 )
 # Any: matplotlib types the keys as literals, which a plain dict is not.
-_STYLE: Any = {
+STYLE: Any = {
     'font.size': 11,
     'axes.axisbelow': True,
     'axes.edgecolor': QUIET,
@@ -92,7 +94,7 @@ def loss_curves(runs: Sequence[tuple[str, Sequence[Mapping[str, float]]]]) -> by
     runs = [(name, history) for name, history in runs if history]
     if not runs:
         return None
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9, 3.3), layout='constrained')
         panels = figure.subplots(1, len(runs), squeeze=False)[0]
         for panel, (name, history) in zip(panels, runs, strict=True):
@@ -114,7 +116,7 @@ def loss_curves(runs: Sequence[tuple[str, Sequence[Mapping[str, float]]]]) -> by
             panel.margins(x=0.08)
         panels[0].set_ylabel('loss')
         panels[0].legend()
-        return _png(figure)
+        return png(figure)
 
 
 def distance_violins(sets: Sequence[Points], tree: NDArray[np.integer]) -> bytes:
@@ -126,7 +128,7 @@ def distance_violins(sets: Sequence[Points], tree: NDArray[np.integer]) -> bytes
     """
     pairs = np.triu_indices(len(tree), k=1)
     steps = tree[pairs]
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9, 4), layout='constrained')
         panels = figure.subplots(1, len(sets), squeeze=False)[0]
         for panel, points in zip(panels, sets, strict=True):
@@ -139,7 +141,7 @@ def distance_violins(sets: Sequence[Points], tree: NDArray[np.integer]) -> bytes
             panel.set_ylim(bottom=0)
             panel.grid(axis='y')
         panels[0].set_ylabel('distance in the space')
-        return _png(figure)
+        return png(figure)
 
 
 def _violin(panel: Axes, position: int, values: Floats, colour: str) -> None:
@@ -162,7 +164,7 @@ def _violin(panel: Axes, position: int, values: Floats, colour: str) -> None:
 def radius_by_level(sets: Sequence[Points], taxonomy: Taxonomy) -> bytes:
     """Draw the mean radius of each level, with the range of the middle 90 % of its codes."""
     levels = [level for level in LEVELS if (taxonomy.levels == level).any()]
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9, 3.6), layout='constrained')
         panel = figure.subplots()
         for number, points in enumerate(sets):
@@ -178,7 +180,7 @@ def radius_by_level(sets: Sequence[Points], taxonomy: Taxonomy) -> bytes:
         panel.set_ylim(bottom=0)
         panel.grid(axis='y')
         figure.legend(loc='outside upper center', ncols=len(sets))
-        return _png(figure)
+        return png(figure)
 
 
 def disk_positions(tangent: Floats, radius: Floats) -> NDArray[np.float64]:
@@ -226,7 +228,7 @@ def poincare_disks(
     children = np.flatnonzero(taxonomy.parents >= 0)
     columns = 2
     rows = -(-len(sectors) // columns)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9, 4.8 + 0.21 * rows), layout='constrained')
         panels = figure.subplots(1, len(sets), squeeze=False)[0]
         for panel, points in zip(panels, sets, strict=True):
@@ -269,10 +271,11 @@ def poincare_disks(
             fontsize=9,
             handletextpad=0.2,
         )
-        return _png(figure)
+        return png(figure)
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """Return a figure as PNG bytes."""
     buffer = io.BytesIO()
     # Without the version line equal pictures are equal bytes.
     figure.savefig(buffer, format='png', dpi=150, facecolor='white', metadata={'Software': None})

@@ -1,314 +1,25 @@
-"""The metrics of the report: their names, what people read, and which direction is good.
-
-Words only. How a metric is computed is said where it is computed (`correlation`, `distortion`,
-`ranking`, `radius`, `retrieval`, `exclusions`); here is what it means to someone who has never
-seen it.
-"""
+"""What is read first: the few metrics of a run that fit on a screen."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Mapping
 
+import polars as pl
 
-@dataclass(frozen=True)
-class Metric:
-    """One metric: `group/name` in the metrics, its label, its meaning in plain words."""
-
-    key: str
-    label: str
-    meaning: str
-    best: Literal['higher', 'lower'] | None = 'higher'
-    decimals: int = 3
-
-
-RETRIEVAL = (
-    Metric(
-        'retrieval/hit_at_1',
-        'Hit@1',
-        'How often the right six-digit code is the first answer to an activity in words.',
-    ),
-    Metric('retrieval/hit_at_5', 'Hit@5', 'How often it is among the first five answers.'),
-    Metric('retrieval/hit_at_10', 'Hit@10', 'How often it is among the first ten answers.'),
-    Metric(
-        'retrieval/mrr',
-        'MRR',
-        'Mean of 1 / place of the right code: 1 if always first, 0.5 if always second.',
-    ),
-    Metric(
-        'retrieval/prefix_accuracy_2',
-        'First answer: sector right',
-        'How often the first answer is at least in the right sector.',
-    ),
-    Metric(
-        'retrieval/prefix_accuracy_3',
-        'First answer: 3 digits right',
-        'How often it is at least in the right subsector.',
-    ),
-    Metric(
-        'retrieval/prefix_accuracy_4',
-        'First answer: 4 digits right',
-        'How often it is at least in the right industry group.',
-    ),
-    Metric(
-        'retrieval/prefix_accuracy_5',
-        'First answer: 5 digits right',
-        'How often it is at least in the right five-digit industry.',
-    ),
-    Metric(
-        'retrieval/macro_hit_at_1',
-        'Hit@1, mean over codes',
-        'Hit@1 with each code counting once. Some codes have hundreds of activities, others one: '
-        'if this figure is lower, the rarely asked codes are found less often.',
-    ),
-    *(
-        Metric(
-            f'retrieval/macro_{name}',
-            f'{label}, mean over codes',
-            f'{label} with each code counting once.',
-        )
-        for name, label in (('hit_at_5', 'Hit@5'), ('hit_at_10', 'Hit@10'), ('mrr', 'MRR'))
-    ),
-)
-
-# The hard part of the same questions (`retrieval.hard_metrics`).
-HARD = (
-    Metric(
-        'hard/share',
-        'Hard questions',
-        'Share of questions whose nearest known activity belongs to another code. Repeating the '
-        'code of the nearest known activity gets every one of them wrong.',
-        best=None,
-    ),
-    *(
-        replace(metric, key=metric.key.replace('retrieval/', 'hard/'), meaning='')
-        for metric in RETRIEVAL
-    ),
-)
-
-EXCLUSIONS = (
-    Metric(
-        'exclusions/nearer_target',
-        'Exclusion nearer its target',
-        'A code’s text says what belongs to another code instead. How often such a sentence, '
-        'read alone, stands nearer the code that it names than the code in whose text it stands; '
-        'guessing gives 0.5.',
-    ),
-    Metric(
-        'exclusions/macro_nearer_target',
-        'Exclusion nearer its target, mean over codes',
-        'The same with each excluding code counting once.',
-    ),
-)
-
-STRUCTURE = (
-    Metric(
-        'structure/spearman',
-        'Spearman, all pairs',
-        'Do codes that are farther apart in the tree stand farther apart in the space? Agreement '
-        'of the two orders over all pairs of codes, from -1 to 1; 0 is no agreement.',
-    ),
-    Metric(
-        'structure/pearson',
-        'Pearson, all pairs',
-        'The same question for the lengths themselves: 1 if they are proportional up to a shift.',
-    ),
-    Metric(
-        'structure/spearman_within_sectors',
-        'Spearman, within sectors',
-        'The order again, over pairs of one sector only. Most pairs cross sectors, so the figure '
-        'over all pairs can look good while the inside of a sector is a jumble.',
-    ),
-    Metric(
-        'structure/pearson_within_sectors',
-        'Pearson, within sectors',
-        'The lengths again, over pairs of one sector only.',
-    ),
-    Metric(
-        'structure/cophenetic_correlation',
-        'Cophenetic correlation',
-        'If one did not know the tree and built one by joining the nearest industries step by '
-        'step, how well would it agree with the true one? From -1 to 1.',
-    ),
-    Metric(
-        'structure/average_distortion',
-        'Average distortion',
-        'By what share distances miss the tree distances on average, after the best common scale. '
-        '0 is a perfect drawing of the tree.',
-        best='lower',
-    ),
-    Metric(
-        'structure/worst_distortion',
-        'Worst distortion',
-        'How many times more the most stretched pair of codes is stretched than the least. 1 is a '
-        'perfect drawing; left open where two codes share a place, because no factor is enough '
-        'then.',
-        best='lower',
-        decimals=1,
-    ),
-    Metric(
-        'structure/worst_distortion_middle',
-        'Worst distortion, middle 99.8 %',
-        'The same without the thousandth of pairs at either end.',
-        best='lower',
-        decimals=1,
-    ),
-    Metric(
-        'structure/edge_map',
-        'Edge mAP',
-        "Are a code's parent and children nearer than all other codes? 1 if always.",
-    ),
-    Metric(
-        'structure/edge_mean_rank',
-        'Edge mean rank',
-        'The mean place of a parent or child among all codes; 1 is best.',
-        best='lower',
-        decimals=1,
-    ),
-    Metric(
-        'structure/closure_map',
-        'Closure mAP',
-        'Are all the codes above a code, up to its sector, nearer than all others? The codes below '
-        'it count as others, so that this figure and the edge mAP can not both be 1: the exact '
-        'distances of the 2022 tree have an edge mAP of 1 and a closure mAP of 0.49.',
-    ),
-    Metric(
-        'structure/closure_mean_rank',
-        'Closure mean rank',
-        'The mean place of a code above among all codes; 1 is best, 5.3 is that of the exact '
-        'distances of the 2022 tree.',
-        best='lower',
-        decimals=1,
-    ),
-    Metric(
-        'structure/parent_hit_at_1',
-        'Parent hit@1',
-        'How often the nearest code one level up is the parent.',
-    ),
-    Metric(
-        'structure/parent_mrr',
-        'Parent MRR',
-        'Mean of 1 / place of the parent among the codes one level up.',
-    ),
-    Metric(
-        'structure/parent_hit_at_1_nontrivial',
-        'Parent hit@1, non-trivial',
-        'The same without the easy cases: only children, and children named like their parent.',
-    ),
-    Metric(
-        'structure/parent_mrr_nontrivial',
-        'Parent MRR, non-trivial',
-        'Mean of 1 / place of the parent, without the easy cases.',
-    ),
-    Metric(
-        'structure/child_at_5',
-        'Child@5',
-        'Of the codes one level down that are nearest to a code (five, or as many as it has '
-        'children if these are fewer), the share that are its children.',
-    ),
-    Metric(
-        'structure/sibling_confusion',
-        'Sibling confusion',
-        'How often the nearest industry of an industry with siblings is none of them: it has '
-        'another parent.',
-        best='lower',
-    ),
-    Metric(
-        'structure/leaf_ndcg_at_5',
-        'Leaf NDCG@5',
-        'The next question for the five nearest.',
-    ),
-    Metric(
-        'structure/leaf_ndcg_at_10',
-        'Leaf NDCG@10',
-        'Are the ten nearest industries of an industry its closest relatives, the closest first? '
-        '1 is the best order.',
-    ),
-    Metric(
-        'structure/leaf_ndcg_at_20',
-        'Leaf NDCG@20',
-        'The same for the twenty nearest.',
-    ),
-    Metric(
-        'structure/tie_share',
-        'Tied distances',
-        'Share of distances that a code has to more than one other. Ties count against an '
-        'embedding in every rank above. Codes whose texts are the same coincide before refinement.',
-        best='lower',
-    ),
-)
-
-RADIUS = (
-    Metric(
-        'radius/parent_nearer_origin',
-        'Parent nearer the centre',
-        'Share of codes that stand farther from the centre than their parent. General codes '
-        'belong near the centre, specific ones far out.',
-    ),
-    Metric(
-        'radius/spearman_with_level',
-        'Spearman of radius and level',
-        'Does the distance from the centre grow with the number of digits? 1 if always.',
-    ),
-    *(
-        Metric(
-            f'radius/mean_level_{level}',
-            f'Mean radius, {level} digits',
-            '',
-            best=None,
-            decimals=2,
-        )
-        for level in (2, 3, 4, 5, 6)
-    ),
-)
-
-COLLAPSE = (
-    Metric(
-        'collapse/mean_distance',
-        'Mean distance',
-        'Mean distance between two codes; near 0 the points have shrunk into one.',
-        best=None,
-        decimals=2,
-    ),
-    Metric(
-        'collapse/distance_spread',
-        'Spread of distances',
-        'Standard deviation of the distances over their mean; near 0 all codes are equally far '
-        'from each other and no order is left.',
-        best=None,
-    ),
-    Metric(
-        'collapse/coincident_share',
-        'Codes on top of another',
-        'Share of codes that share their place with another one.',
-        best='lower',
-    ),
-    Metric(
-        'collapse/effective_dimensions',
-        'Effective dimensions',
-        'How many directions the embedding really uses; 1 is a line.',
-        best=None,
-        decimals=1,
-    ),
-    Metric(
-        'collapse/collapsed',
-        'Collapsed',
-        '1 if the embedding tells codes apart no more: mean distance below 0.05, more than 90 % '
-        'of codes on top of another, or fewer than 1.5 effective dimensions.',
-        best='lower',
-        decimals=0,
-    ),
-)
+from naics_model.evaluation.guide_search import COLD, EXCLUSIONS, WARM, WARM_HARD
+from naics_model.evaluation.guide_space import RADIUS, STRUCTURE
+from naics_model.evaluation.methods import METHODS
 
 SUMMARY = tuple(
-    figure
-    for figure in (*RETRIEVAL, *STRUCTURE, *RADIUS)
-    if figure.key
+    metric
+    for metric in (*WARM, *WARM_HARD, *STRUCTURE, *RADIUS)
+    if metric.key
     in {
-        'retrieval/hit_at_1',
-        'retrieval/hit_at_10',
-        'retrieval/mrr',
-        'retrieval/prefix_accuracy_2',
+        'warm/hit_at_1',
+        'warm/hit_at_10',
+        'warm/mrr',
+        'warm/prefix_accuracy_2',
+        'warm_hard/hit_at_1',
         'structure/spearman',
         'structure/spearman_within_sectors',
         'structure/average_distortion',
@@ -318,3 +29,31 @@ SUMMARY = tuple(
         'radius/parent_nearer_origin',
     }
 )
+
+SUMMARY_OF = ('text', 'text_nearest', 'refined', 'refined_nearest', 'lexical', 'zero_shot_nearest')
+"""The methods that a summary sets side by side, in the order of its columns."""
+
+
+def overview(metrics: Mapping[str, float]) -> pl.DataFrame:
+    """Return the first figures of whatever was measured, a row a figure and a column a method.
+
+    Args:
+        metrics: by `<method>/<group>/<name>`.
+
+    Returns:
+        measure String, then one Float64 column for each method that has one of them.
+    """
+    first = (*SUMMARY, *(m for m in COLD if m.key in _FIRST_OF_COLD), EXCLUSIONS[0])
+    methods = [name for name in METHODS if any(f'{name}/{m.key}' in metrics for m in first)]
+    rows = [
+        {
+            'measure': metric.label + (' (cold)' if metric.key.startswith('cold') else ''),
+            **{METHODS[name].label: metrics.get(f'{name}/{metric.key}') for name in methods},
+        }
+        for metric in first
+        if any(f'{name}/{metric.key}' in metrics for name in methods)
+    ]
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+_FIRST_OF_COLD = {'cold/hit_at_1', 'cold/hit_at_10', 'cold/mrr'}

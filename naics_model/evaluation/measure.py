@@ -1,47 +1,24 @@
-"""Distances that the figures are computed from: the encoder and the geometry at work.
+"""Tables of embeddings as points and distances: the geometry at work, hyperbolic or flat.
 
-Everything is in the one space of the model, hyperbolic or flat: codes where the tables say they
-are, queries where the encoder puts them.
+Codes stand where the tables say they do, queries where the encoder puts them, in one space.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from naics_model.encoder.embedder import NaicsEmbedder
 from naics_model.encoder.table import Embeddings
 from naics_model.errors import DataError
 from naics_model.evaluation.figures import Points
+from naics_model.evaluation.queries import Encoded
 from naics_model.geometry.lorentz import pairwise_distance, radius
-from naics_model.taxonomy.tree import Taxonomy
 
-# Queries between two lines of progress: about two seconds' work on two cores.
-CHUNK = 512
-
-
-def check_one_space(embeddings: Mapping[str, Embeddings], taxonomy: Taxonomy) -> None:
-    """Check that all tables are of the same codes and lie in the same space.
-
-    Raises:
-        DataError: they do not.
-    """
-    for name, table in embeddings.items():
-        if table.codes != taxonomy.codes:
-            raise DataError(
-                f'The {name} embeddings are not of the codes in the descriptions: build them '
-                'again for this edition.'
-            )
-    spaces = {(table.tangent.shape[1], table.curvature) for table in embeddings.values()}
-    if len(spaces) > 1:
-        raise DataError(
-            f'The {" and ".join(embeddings)} embeddings are not in one space (dimension or '
-            'curvature differs): refine the text embeddings of this model again.'
-        )
+# Queries whose distances to all codes are computed at once: 150 MB of 2022 in float64.
+_CHUNK = 4096
 
 
 def points_of(embeddings: Embeddings, name: str, colour: str) -> Points:
@@ -58,58 +35,71 @@ def points_of(embeddings: Embeddings, name: str, colour: str) -> Points:
     )
 
 
-def query_distances(
-    model: Path,
-    embeddings: Mapping[str, Embeddings],
-    candidates: NDArray[np.integer],
-    texts: Sequence[str],
-    log: Callable[[str], None],
-) -> dict[str, NDArray[np.float64]]:
-    """Encode texts and return their distances (q, c) to the candidates, by table.
-
-    Args:
-        model: folder of the encoder that made the text embeddings.
-        embeddings: tables by name.
-        candidates: (c,) rows of the tables.
-        texts: q queries, read through the title channel alone.
-        log: told the progress.
+def check_one_space(embeddings: Embeddings, encoded: Encoded) -> None:
+    """Check that codes and questions lie in the same space.
 
     Raises:
-        DataError: the model's space is not that of a table.
+        DataError: they do not.
     """
-    embedder = NaicsEmbedder.from_pretrained(model)
-    for name, table in embeddings.items():
-        if (
-            embedder.settings['hyperbolic_dim'] != table.tangent.shape[1]
-            # Tables hold it as float32.
-            or np.float32(embedder.settings['curvature']) != np.float32(table.curvature)
-        ):
-            raise DataError(
-                f'{model} encodes into another space than that of the {name} embeddings '
-                '(dimension or curvature differs): give the model that made them.'
-            )
-    if torch.cuda.is_available():
-        embedder = embedder.cuda()
-    queries = _encode(embedder, texts, log).double()
-    return {
-        name: pairwise_distance(
-            queries,
-            torch.as_tensor(table.tangent[candidates], dtype=torch.float64),
-            table.curvature,
-        ).numpy()
-        for name, table in embeddings.items()
-    }
+    # Tables hold the curvature as float32.
+    if embeddings.tangent.shape[1] != encoded.tangent.shape[1] or np.float32(
+        embeddings.curvature
+    ) != np.float32(encoded.curvature):
+        raise DataError(
+            'The model encodes into another space than that of the embeddings (dimension or '
+            'curvature differs): give the model that made them.'
+        )
 
 
-def _encode(
-    embedder: NaicsEmbedder, texts: Sequence[str], log: Callable[[str], None]
-) -> torch.Tensor:
-    """Return tangent vectors (q, d) in the order of the texts; short texts first, so that little
-    is padded, and in chunks, so that a person sees it move."""
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+def distances_to(
+    queries: NDArray[np.float32], points: NDArray[np.float32], curvature: float
+) -> NDArray[np.float32]:
+    """Return the distances (q, m) of tangent vectors (q, d) to (m, d), computed in float64."""
+    to = torch.as_tensor(points, dtype=torch.float64)
+    parts = [
+        pairwise_distance(torch.as_tensor(part, dtype=torch.float64), to, curvature).float().numpy()
+        for part in np.array_split(queries, -(-len(queries) // _CHUNK) or 1)
+    ]
+    return np.concatenate(parts)
+
+
+def nearest_known(
+    queries: NDArray[np.float32],
+    entries: NDArray[np.float32],
+    owners: NDArray[np.integer],
+    count: int,
+    curvature: float,
+) -> NDArray[np.float32]:
+    """Return the distance (q, count) of each query to the nearest known entry of each code.
+
+    A code without an entry is as far as the entry that is farthest from the query.
+
+    Args:
+        queries: (q, d) tangent vectors.
+        entries: (e, d), e at least 1.
+        owners: (e,) the code of each, 0 to count - 1.
+        count: number of codes.
+        curvature: c of the space.
+    """
+    order = np.argsort(owners, kind='stable')
+    starts = np.flatnonzero(np.diff(owners[order], prepend=-1))
     parts = []
-    for start in range(0, len(order), CHUNK):
-        rows = order[start : start + CHUNK]
-        parts.append(embedder.encode([texts[i] for i in rows]))
-        log(f'queries encoded: {start + len(rows):,} of {len(texts):,}')
-    return torch.cat(parts)[torch.as_tensor(np.argsort(order))]
+    for part in np.array_split(queries, -(-len(queries) // 512) or 1):
+        distance = distances_to(part, entries[order], curvature)
+        found = np.repeat(distance.max(axis=1, keepdims=True), count, axis=1)
+        found[:, owners[order][starts]] = np.minimum.reduceat(distance, starts, axis=1)
+        parts.append(found)
+    return np.concatenate(parts)
+
+
+def same_codes(embeddings: Embeddings, codes: Sequence[str], name: str) -> None:
+    """Check that a table is of these codes.
+
+    Raises:
+        DataError: it is not.
+    """
+    if embeddings.codes != tuple(codes):
+        raise DataError(
+            f'The {name} embeddings are not of the codes in the descriptions: build them again '
+            'for this edition.'
+        )

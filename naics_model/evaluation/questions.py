@@ -1,6 +1,7 @@
-"""What is asked, and of whom: the codes of an edition and its held-out activities.
+"""What is asked, and of whom: the codes of an edition and the entries of its index.
 
-Only activities whose `split` is `heldout` are asked; the others may have been read in training.
+An entry whose `split` is `heldout` stands in no text that a model reads; the others may have been
+read in training, and are known when a question is asked.
 """
 
 from __future__ import annotations
@@ -12,25 +13,25 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from naics_model.corpus.descriptions import taxonomy_of
+from naics_model.corpus.text import codes_named_in
 from naics_model.errors import DataError
 from naics_model.storage.files import read_parquet
 from naics_model.taxonomy.tree import Taxonomy
 
-QUERY_SEED = 0
-
 
 @dataclass(frozen=True)
 class Questions:
-    """The edition's codes and what is asked about them.
+    """The codes of an edition and the entries of its index, in their order.
 
     Attributes:
-        titles: (n,).
-        documents: (n,) what is published of a code as one text: title, description, illustrative
-            examples. Exclusions are left out: they name what a code is not.
+        taxonomy: the n codes; titles: (n,).
+        documents: (n,) see `documents_of`.
         candidates: (c,) indices of the six-digit codes.
-        texts: the q queries; truth: (q,) the right candidate of each, as a position in
+        texts: (e,) the entries; owners: (e,) the right candidate of each, as a position in
             `candidates`.
-        held_out: number of held-out activities, of which the queries may be a part.
+        held_out: (e,) True for the entries that are asked under the warm protocol.
+        quoted: (e,) True for those that stand word for word in a description or an example.
     """
 
     taxonomy: Taxonomy
@@ -38,53 +39,98 @@ class Questions:
     documents: tuple[str, ...]
     candidates: NDArray[np.intp]
     texts: tuple[str, ...]
-    truth: NDArray[np.intp]
-    held_out: int
+    owners: NDArray[np.intp]
+    held_out: NDArray[np.bool_]
+    quoted: NDArray[np.bool_]
 
     @property
     def candidate_codes(self) -> list[str]:
         return [self.taxonomy.codes[i] for i in self.candidates]
 
+    @property
+    def candidate_documents(self) -> list[str]:
+        return [self.documents[i] for i in self.candidates]
 
-def read_questions(descriptions: Path, activities: Path, max_queries: int | None) -> Questions:
-    """Read the codes and the held-out activities of an edition.
+    def entries(self, chosen: NDArray[np.bool_]) -> list[str]:
+        """Return the texts of the chosen entries."""
+        return [self.texts[i] for i in np.flatnonzero(chosen)]
+
+
+def read_questions(descriptions: Path, activities: Path) -> Questions:
+    """Read the codes and the index of an edition.
 
     Raises:
-        DataError: a file is missing, an activity's code is not a six-digit code of the edition, or
-            no activity is held out.
+        DataError: a file is missing, an entry's code is not a six-digit code of the edition, or
+            no entry is held out.
     """
-    described = read_parquet(descriptions).sort('index')
-    taxonomy = Taxonomy.from_codes(described['code'].to_list())
-    titles = tuple(described['title'])
+    codes = read_parquet(descriptions)
+    taxonomy = taxonomy_of(codes)
     candidates = np.flatnonzero(taxonomy.levels == 6)
     position = {taxonomy.codes[i]: row for row, i in enumerate(candidates)}
-
-    held_out = read_parquet(activities).filter(pl.col('split') == 'heldout')
-    unknown = held_out.filter(~pl.col('code').is_in(list(position)))['code'].unique().sort()
+    entries = read_parquet(activities)
+    unknown = entries.filter(~pl.col('code').is_in(list(position)))['code'].unique().sort()
     if len(unknown):
         raise DataError(
             f'{activities} has activities of {", ".join(unknown[:5])}, which are not six-digit '
             f'codes of {descriptions}: build both for the same edition.'
         )
-    if held_out.is_empty():
+    held_out = (entries['split'] == 'heldout').to_numpy()
+    if not held_out.any():
         raise DataError(
             f'{activities} holds no held-out activity to ask about: build the activities again.'
         )
-    asked = held_out
-    if max_queries is not None and max_queries < len(held_out):
-        chosen = np.random.default_rng(QUERY_SEED).choice(len(held_out), max_queries, replace=False)
-        asked = held_out[np.sort(chosen)]
     return Questions(
         taxonomy=taxonomy,
-        titles=titles,
-        documents=tuple(
-            f'{title}. {text} {examples or ""}'.strip()
-            for title, text, examples in described.select(
-                'title', 'description', 'examples'
-            ).iter_rows()
-        ),
+        titles=tuple(codes['title']),
+        documents=tuple(documents_of(codes)),
         candidates=candidates,
-        texts=tuple(asked['text']),
-        truth=np.array([position[code] for code in asked['code']], np.intp),
-        held_out=len(held_out),
+        texts=tuple(entries['text']),
+        owners=np.array([position[code] for code in entries['code']], np.intp),
+        held_out=held_out,
+        quoted=entries['verbatim'].to_numpy(),
     )
+
+
+def documents_of(descriptions: pl.DataFrame) -> list[str]:
+    """Return what is published of each code as one text: title, description, examples.
+
+    Exclusions are left out: they name what a code is not.
+    """
+    parts = ('title', 'description', 'examples')
+    joined = descriptions.select(pl.concat_str(parts, separator='. ', ignore_nulls=True))
+    return joined.to_series().to_list()
+
+
+@dataclass(frozen=True)
+class Exclusions:
+    """The cross-reference sentences of an edition, once for each code that they name.
+
+    Attributes:
+        texts: the s sentences that name a code, each once.
+        sentence: (m,) position in `texts`; code, target: (m,) indices of the code in whose text it
+            stands and of the one that it names.
+    """
+
+    texts: tuple[str, ...]
+    sentence: NDArray[np.intp]
+    code: NDArray[np.intp]
+    target: NDArray[np.intp]
+
+
+def exclusions_of(descriptions: pl.DataFrame, taxonomy: Taxonomy) -> Exclusions:
+    """Return the sentences that say what belongs to another code.
+
+    Args:
+        descriptions: the edition's descriptions.
+        taxonomy: its codes.
+    """
+    places: dict[str, int] = {}
+    rows: list[tuple[int, int, int]] = []
+    for index, lines in enumerate(descriptions['excluded']):
+        for line in (lines or '').splitlines():
+            for target in codes_named_in(line, taxonomy.index):
+                if target != taxonomy.codes[index]:
+                    place = places.setdefault(line, len(places))
+                    rows.append((place, index, taxonomy.index[target]))
+    table = np.array(rows, np.intp).reshape(-1, 3)
+    return Exclusions(tuple(places), *table.T)

@@ -5,7 +5,7 @@ Plain values in, a `Document` out. Nothing is measured here, and how it looks is
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from naics_model.evaluation.document import (
@@ -20,19 +20,21 @@ from naics_model.evaluation.document import (
     Table,
     Terms,
 )
-from naics_model.evaluation.guide import (
-    COLLAPSE,
-    RADIUS,
-    RETRIEVAL,
-    STRUCTURE,
-    SUMMARY,
-    Metric,
+from naics_model.evaluation.guide import SUMMARY, SUMMARY_OF
+from naics_model.evaluation.guide_search import (
+    COLD,
+    COLD_UNQUOTED,
+    EDITIONS,
+    EXCLUSIONS,
+    PLACEMENT,
+    WARM,
+    WARM_HARD,
 )
+from naics_model.evaluation.guide_space import COLLAPSE, RADIUS, STRUCTURE
+from naics_model.evaluation.methods import CONTROL, METHODS, MODELS
+from naics_model.evaluation.metric import Metric, in_group
+from naics_model.evaluation.report_training import duration, provenance, training
 from naics_model.evaluation.runs import Run
-from naics_model.triplets.hardness import HARDNESS
-
-MODELS = (('text', 'Text'), ('refined', 'Refined'))
-BASELINES = (('tfidf', 'TF-IDF'), ('zero_shot', 'Zero-shot'))
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,11 @@ class Evaluation:
     Attributes:
         edition: the edition's name.
         codes: number of codes; `candidates` of them have six digits.
-        queries: number of held-out activities asked about, of `held_out` in the edition.
+        entries: number of entries of the index; `held_out` of them are asked.
         metrics: figures by `<method>/<group>/<name>`, and `edition/spearman_ceiling`.
-        stages: the training runs in order; `refinement`: that run, if given.
+        benchmarked: the protocols under which models of their own were trained, each with what
+            there is to say of it.
+        stages: the training runs in order; `refinement`: that run, if there is one.
         inputs: (path, sha256) of every file read.
         command: the command line that made the report.
         software: versions by name.
@@ -53,9 +57,10 @@ class Evaluation:
     edition: str
     codes: int
     candidates: int
-    queries: int
+    entries: int
     held_out: int
     metrics: Mapping[str, float]
+    benchmarked: Mapping[str, str]
     stages: tuple[Run, ...]
     refinement: Run | None
     inputs: tuple[tuple[str, str], ...]
@@ -66,100 +71,55 @@ class Evaluation:
     def runs(self) -> tuple[Run, ...]:
         return (*self.stages, self.refinement) if self.refinement else self.stages
 
+    def measured(self, methods: Iterable[str], group: str) -> tuple[str, ...]:
+        """Return those of some methods that have figures in a group."""
+        return tuple(
+            name for name in methods if any(m.startswith(f'{name}/{group}/') for m in self.metrics)
+        )
+
 
 def build_report(evaluation: Evaluation, pictures: Mapping[str, bytes]) -> Document:
     """Return the report.
 
     Args:
         evaluation: what was found.
-        pictures: PNG bytes by file name: `distances.png`, `radius.png`, `disk.png`, and
-            `losses.png` where a run kept its history.
+        pictures: PNG bytes by file name, see `PICTURES`; one that is not there is left out.
     """
     e = evaluation
     return Document(
         title=f'How good are the NAICS embeddings? Edition {e.edition}',
         subtitle=f'{e.codes:,} codes, {e.candidates:,} of them with six digits; '
-        f'{e.queries:,} held-out activities asked.',
+        f'{e.held_out:,} held-out activities asked.',
         lead=_lead(e),
         sections=(
-            Section('Summary', (_table(e, SUMMARY, (*MODELS, *BASELINES)), *_summary_notes(e))),
+            Section('Summary', _summary(e)),
             Section('Read with care', (Bullets(_caveats(e)),)),
-            Section(
-                'Search by words',
-                (
-                    _table(e, RETRIEVAL, (*MODELS, *BASELINES)),
-                    Paragraph(
-                        'Each held-out activity is a question, every six-digit code a possible '
-                        'answer. The model encodes the question and looks for the nearest codes in '
-                        'the same hyperbolic space. TF-IDF compares pieces of words; zero-shot is '
-                        'the packaged sentence encoder as it comes, by cosine. Ties count against '
-                        'the method.'
-                    ),
-                    _terms(RETRIEVAL),
-                ),
-            ),
-            Section(
-                'Structure',
-                (
-                    _table(e, STRUCTURE, MODELS),
-                    Figure(
-                        'distances.png',
-                        pictures['distances.png'],
-                        'Spread of embedding distances at each tree distance',
-                        'All pairs of codes, by the number of steps between them in the tree; ten '
-                        'steps lead from one six-digit code to another of a different sector. The '
-                        'dot is the median. A good embedding climbs evenly in narrow shapes.',
-                    ),
-                    _terms(STRUCTURE),
-                ),
-            ),
-            Section(
-                'From the general to the specific',
-                (
-                    _table(e, RADIUS, MODELS),
-                    Figure(
-                        'radius.png',
-                        pictures['radius.png'],
-                        'Mean radius by level',
-                        'Mean distance from the centre by number of digits; the bar spans the '
-                        'middle 90 % of the codes of a level.',
-                    ),
-                    Figure(
-                        'disk.png',
-                        pictures['disk.png'],
-                        'All codes in the Poincaré disk, by sector',
-                        'All codes in the Poincaré disk, larger for fewer digits, lines to the '
-                        'parent. Projection: the direction is that of the tangent vector at the '
-                        'origin in the plane in which codes differ most (two principal axes), the '
-                        'distance from the centre is the true one (a radius r is drawn at '
-                        'tanh(r/2)). Radii are exact, angles only what two dimensions can show of '
-                        'many.',
-                    ),
-                    _terms(RADIUS),
-                ),
-            ),
-            Section('Has it collapsed?', (_table(e, COLLAPSE, MODELS), _terms(COLLAPSE))),
-            Section('Training', tuple(_training(e, pictures.get('losses.png')))),
-            Section('Commands and versions', tuple(_provenance(e))),
+            Section('Search by words', _warm(e, pictures)),
+            Section('Search with nothing known', _cold(e)),
+            Section('Codes never seen', _unseen(e)),
+            Section('New codes of this edition', _new(e)),
+            Section('What a code excludes', _exclusions(e)),
+            Section('Structure', _structure(e, pictures)),
+            Section('From the general to the specific', _radius(e, pictures)),
+            Section('Has it collapsed?', (_table(e, COLLAPSE, 'collapse'), _terms(COLLAPSE))),
+            Section('Training', training(e.stages, e.runs, pictures.get('losses.png'))),
+            Section('Commands and versions', provenance(e.runs, e.command, e.inputs, e.software)),
         ),
     )
 
 
 def _lead(e: Evaluation) -> tuple[str, ...]:
-    hits = {name: e.metrics[f'{key}/retrieval/hit_at_1'] for key, name in (*MODELS, *BASELINES)}
-    shown = {name: f'{100 * share:.1f} %' for name, share in hits.items()}
-    baseline = max((name for _, name in BASELINES), key=hits.__getitem__)
-    better = [name.lower() for _, name in MODELS if hits[name] > hits[baseline]]
-    verdict = (
-        f'On this measure the {" and the ".join(better)} embeddings beat both baselines.'
-        if better
-        else f'On this measure the model does not beat the better baseline, {baseline}.'
-    )
+    hits = {name: e.metrics[f'{name}/warm/hit_at_1'] for name in e.measured(METHODS, 'warm')}
+    ours = {name: hits[name] for name in hits if name in MODELS}
+    others = {name: hits[name] for name in hits if name not in (*MODELS, CONTROL)}
+    best, bar = max(ours, key=ours.__getitem__), max(others, key=others.__getitem__)
+    verdict = 'beats' if ours[best] > others[bar] else 'does not beat'
     return (
         f'Asked with activities that stand in no text the model reads, the refined embeddings put '
-        f'the right one of {e.candidates:,} codes first in {shown["Refined"]} of cases, the text '
-        f'embeddings in {shown["Text"]}; TF-IDF does so in {shown["TF-IDF"]}, a sentence encoder '
-        f'that never saw NAICS in {shown["Zero-shot"]}. {verdict}',
+        f'the right one of {e.candidates:,} codes first in {_percent(hits["refined"])} of cases, '
+        f'and in {_percent(hits["refined_nearest"])} where the known activities are looked at as '
+        f'well. The best baseline, {METHODS[bar].label}, does so in {_percent(hits[bar])}: on this '
+        f'measure the model {verdict} it.',
         f'Distances between codes follow the tree with a rank correlation of '
         f'{e.metrics["refined/structure/spearman"]:.3f} after refinement and '
         f'{e.metrics["text/structure/spearman"]:.3f} before; '
@@ -168,137 +128,226 @@ def _lead(e: Evaluation) -> tuple[str, ...]:
     )
 
 
-def _summary_notes(e: Evaluation) -> list[Block]:
+def _summary(e: Evaluation) -> list[Block]:
     return [
+        _table(e, SUMMARY, methods=SUMMARY_OF),
         Paragraph(
-            'Text: the encoder reads a code’s texts. Refined: the same points after the graph '
-            'network has moved them. The best figure of a row is bold; – means that the figure '
-            'does not apply to the method.'
-        )
+            'The best figure of a row is bold; – means that the figure does not apply to the '
+            'method. “Known” are the activities that are not held out.'
+        ),
+        _methods(SUMMARY_OF),
     ]
 
 
 def _caveats(e: Evaluation) -> tuple[str, ...]:
+    total = duration(sum(run.seconds for run in e.runs))
+    smoke = [run.name for run in e.runs if run.profile == 'smoke']
     caveats = [
+        f'This model was trained with the “smoke” profile ({", ".join(smoke)}), for {total} in '
+        'all: it shows that every part works, not what the method can do.'
+        if smoke
+        else f'This model was trained for {total} in all.'
+    ] * bool(e.runs)
+    return (
+        *caveats,
         'Structure and radius are measured on the very codes that were seen in training. They '
-        'show that the geometry holds the tree, which can be memorised without reading a word; '
-        'they say nothing about codes never seen.',
+        'show that the geometry holds the tree, which can be memorised without reading a word, as '
+        'the columns “no text” do; they say nothing about codes never seen.',
         'The held-out activities were never seen: they stand in no text that the model or a '
         'baseline reads, and no checkpoint was chosen by them. Activities that a text quotes are '
         'therefore not among them, which makes these questions harder than the whole index.',
-        'Both baselines read the title, the description and the illustrative examples of each '
+        'All baselines read the title, the description and the illustrative examples of each '
         'code; the model reads its exclusions as well.',
-        'This is one run with one seed; differences of a point or two may be chance.',
-    ]
-    smoke = [run.name for run in e.runs if run.profile == 'smoke']
-    total = sum(run.seconds for run in e.runs)
-    if smoke:
-        caveats.insert(
-            0,
-            f'This model was trained with the “smoke” profile ({", ".join(smoke)}), for '
-            f'{_duration(total)} in all: it shows that every part works, not what the method can '
-            'do.',
-        )
-    elif e.runs:
-        caveats.insert(
-            0,
-            f'This model was trained for {_duration(total)} in all. A model of the “smoke” profile '
-            'is trained for minutes only and shows that every part works, not what the method can '
-            'do.',
-        )
-    if e.queries < e.held_out:
-        caveats.append(
-            f'Only {e.queries:,} of the {e.held_out:,} held-out activities were asked, drawn at '
-            'random with a fixed seed.'
-        )
-    return tuple(caveats)
-
-
-def _training(e: Evaluation, losses: bytes | None) -> list[Block]:
-    if not e.runs:
-        return [Paragraph('No results of training jobs were given to this report.')]
-    blocks: list[Block] = [
-        Table(
-            'Job',
-            ('Epochs', 'Duration'),
-            tuple(
-                Row(
-                    run.name,
-                    (str(len(run.history)) if run.history else None, _duration(run.seconds)),
-                )
-                for run in e.runs
-            ),
-        )
-    ]
-    if losses is not None:
-        blocks.append(
-            Figure(
-                'losses.png',
-                losses,
-                'Loss by epoch',
-                'Loss by epoch, one panel for each job. Heights compare within a panel only: each '
-                'job weighs other losses.',
-            )
-        )
-    else:
-        blocks.append(Paragraph('The jobs kept no loss by epoch.'))
-    mixes = [_mix(run) for run in e.stages if run.requested and run.effective]
-    if mixes:
-        blocks.append(
-            Paragraph(
-                'Curriculum: the share of negatives of each hardness that a stage asks for, and '
-                'the share that it saw in its last epoch. The margin is how many steps farther '
-                'from the anchor the negative is than the positive.'
-            )
-        )
-    return blocks + mixes
-
-
-def _mix(run: Run) -> Table:
-    requested, effective = run.requested or {}, run.effective or {}
-    return Table(
-        f'{run.name} (%)',
-        ('requested', 'effective', 'gap'),
-        tuple(
-            Row(
-                f'{hardness}: {HARDNESS.get(hardness, "")}'.rstrip(': '),
-                (
-                    100 * (asked := requested.get(hardness, 0.0)),
-                    100 * (got := effective.get(hardness, 0.0)),
-                    f'{100 * (got - asked):+.1f}',
-                ),
-                decimals=1,
-            )
-            for hardness in sorted(set(requested) | set(effective))
-            if requested.get(hardness) or effective.get(hardness)
-        ),
+        'Where a table does not say that it is a mean over seeds, it is one run with one seed: '
+        'differences of a point or two may be chance.',
     )
 
 
-def _provenance(e: Evaluation) -> list[Block]:
-    commands = [f'# {run.name}\n{run.command}' for run in e.runs if run.command]
+def _warm(e: Evaluation, pictures: Mapping[str, bytes]) -> list[Block]:
+    methods = e.measured(METHODS, 'warm')
     return [
-        Paragraph('The exact commands:'),
-        Code('\n\n'.join([*commands, f'# this report\n{e.command}'])),
-        Paragraph('The files that were read, by sha256:'),
-        Code('\n'.join(f'{path}\n    {digest}' for path, digest in e.inputs)),
-        Paragraph('Software: ' + ', '.join(f'{n} {v}' for n, v in e.software.items()) + '.'),
+        Paragraph(
+            f'{e.held_out:,} held-out activities are the questions, every six-digit code a '
+            'possible answer. The other activities are known: a method may have read them, and may '
+            'look at the nearest of them. The model encodes the question and looks for the nearest '
+            'codes in the same space. Ties count against the method.'
+        ),
+        *_benchmarked(e, ('warm',) if 'warm' in e.benchmarked else ()),
+        _table(e, WARM, methods=methods),
+        Paragraph(
+            'The hard part: questions whose nearest known activity (by pieces of words, for all '
+            'methods alike) belongs to another code, so that copying does not help.'
+        ),
+        _table(e, WARM_HARD, methods=methods),
+        *_figure(
+            pictures,
+            'reliability.png',
+            'Confidence against the share of right answers',
+            'Left: how sure the model is of its first answer against how often it is right, in ten '
+            'groups of equally many questions; on the diagonal it knows what it knows. Right: '
+            'answering only the surest questions, how many of the answers are right. The '
+            'confidence is a softmax over all codes whose one temperature was fitted on the other '
+            'half of the questions.',
+        ),
+        *_figure(
+            pictures,
+            'sectors.png',
+            'First answers by sector',
+            'Share of the questions of a sector (row) whose first answer is in a sector (column). '
+            'The diagonal is right.',
+        ),
+        _terms(WARM),
+        _methods(methods),
     ]
 
 
-def _table(e: Evaluation, metrics: Sequence[Metric], methods: Sequence[tuple[str, str]]) -> Table:
+def _cold(e: Evaluation) -> list[Block]:
+    methods = e.measured(METHODS, 'cold')
+    return [
+        Paragraph(
+            f'All {e.entries:,} activities are the questions, and none is known: a code is found '
+            'by its own text alone. The model of this table was trained for it without a single '
+            'activity.'
+        ),
+        *_benchmarked(e, ('cold',)),
+        _table(e, COLD, methods=methods),
+        Paragraph(
+            'Only the activities that stand word for word in no description or example, which '
+            'would give them away:'
+        ),
+        _table(e, COLD_UNQUOTED, methods=methods),
+    ]
+
+
+def _unseen(e: Evaluation) -> list[Block]:
+    blocks: list[Block] = [
+        Paragraph(
+            'Codes that were hidden from training altogether: as anchors, positives and negatives, '
+            'in the graph, and in every text of another code that names them or repeats a '
+            'sentence of theirs. Then they are placed by their own texts, and the nearest code one '
+            'level up should be their parent.'
+        ),
+        *_benchmarked(e, ('heldout_codes', 'heldout_subtrees')),
+    ]
+    for group, which in (
+        ('heldout_codes', 'One six-digit code in ten, drawn by sector:'),
+        ('heldout_subtrees', 'One four-digit group in ten with all that is below it:'),
+        ('parents', 'For comparison all six-digit codes, where nothing was trained or hidden:'),
+    ):
+        methods = e.measured(METHODS, group)
+        if methods:
+            rows = in_group(group, PLACEMENT)
+            blocks += [Paragraph(which), _table(e, rows, methods=methods)]
+    return [*blocks, _terms(PLACEMENT)]
+
+
+def _new(e: Evaluation) -> list[Block]:
+    methods = e.measured(METHODS, 'editions')
+    if not methods:
+        return [Paragraph('The edition before this one was not at hand, so nothing is compared.')]
+    return [
+        Paragraph(
+            'Codes that the edition before does not have look for what they came from among its '
+            'six-digit codes, by their texts; the official concordance knows the answers. The '
+            'model was trained on the edition before alone.'
+        ),
+        *_benchmarked(e, ('editions',)),
+        _table(e, EDITIONS, methods=methods),
+        _terms(EDITIONS),
+    ]
+
+
+def _exclusions(e: Evaluation) -> list[Block]:
+    if not e.measured(METHODS, 'exclusions'):
+        return [Paragraph('No code of this edition excludes anything.')]
+    return [_table(e, EXCLUSIONS, 'exclusions'), _terms(EXCLUSIONS)]
+
+
+def _structure(e: Evaluation, pictures: Mapping[str, bytes]) -> list[Block]:
+    methods = e.measured(METHODS, 'structure')
+    return [
+        _table(e, STRUCTURE, methods=methods),
+        *_figure(
+            pictures,
+            'distances.png',
+            'Spread of embedding distances at each tree distance',
+            'All pairs of codes, by the number of steps between them in the tree; ten steps lead '
+            'from one six-digit code to another of a different sector. The dot is the median. A '
+            'good embedding climbs evenly in narrow shapes.',
+        ),
+        _terms(STRUCTURE),
+        _methods(methods),
+    ]
+
+
+def _radius(e: Evaluation, pictures: Mapping[str, bytes]) -> list[Block]:
+    return [
+        _table(e, RADIUS, 'radius'),
+        *_figure(
+            pictures,
+            'radius.png',
+            'Mean radius by level',
+            'Mean distance from the centre by number of digits; the bar spans the middle 90 % of '
+            'the codes of a level.',
+        ),
+        *_figure(
+            pictures,
+            'disk.png',
+            'All codes in the Poincaré disk, by sector',
+            'All codes in the Poincaré disk, larger for fewer digits, lines to the parent. '
+            'Projection: the direction is that of the tangent vector at the origin in the plane in '
+            'which codes differ most (two principal axes), the distance from the centre is the '
+            'true one (a radius r is drawn at tanh(r/2)). Radii are exact, angles only what two '
+            'dimensions can show of many.',
+        ),
+        _terms(RADIUS),
+    ]
+
+
+def _benchmarked(e: Evaluation, protocols: Sequence[str]) -> list[Block]:
+    """Return what is known of the models of some protocols, or how to train them."""
+    said: list[Block] = [Paragraph(e.benchmarked[p]) for p in protocols if p in e.benchmarked]
+    missing = [p for p in protocols if p not in e.benchmarked]
+    if missing:
+        said += [
+            Paragraph(
+                'No model was trained under this protocol yet, so that the baselines stand alone. '
+                'This trains and measures it (or the job “benchmark” in Dagster):'
+            ),
+            Code(
+                '\n'.join(
+                    f'python -m naics_model.benchmark --edition {e.edition} --protocol {protocol}'
+                    for protocol in missing
+                )
+            ),
+        ]
+    return said
+
+
+def _figure(pictures: Mapping[str, bytes], name: str, alt: str, caption: str) -> list[Block]:
+    return [Figure(name, pictures[name], alt, caption)] if name in pictures else []
+
+
+def _table(
+    e: Evaluation,
+    metrics: Sequence[Metric],
+    group: str | None = None,
+    methods: Sequence[str] = (),
+) -> Table:
+    """Return the table of some metrics, of given methods or of all that are measured in a group."""
+    methods = methods or e.measured(METHODS, group or '')
     return Table(
         'Measure',
-        tuple(name for _, name in methods),
+        tuple(METHODS[name].label for name in methods),
         tuple(
             Row(
                 metric.label + {'higher': ' ↑', 'lower': ' ↓', None: ''}[metric.best],
-                tuple(e.metrics.get(f'{key}/{metric.key}') for key, _ in methods),
+                tuple(e.metrics.get(f'{name}/{metric.key}') for name in methods),
                 metric.best,
                 metric.decimals,
             )
             for metric in metrics
-            if any(f'{key}/{metric.key}' in e.metrics for key, _ in methods)
+            if any(f'{name}/{metric.key}' in e.metrics for name in methods)
         ),
     )
 
@@ -307,7 +356,9 @@ def _terms(metrics: Sequence[Metric]) -> Terms:
     return Terms(tuple((metric.label, metric.meaning) for metric in metrics if metric.meaning))
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f'{seconds:.0f} s'
-    return f'{seconds / 60:.0f} min' if seconds < 5400 else f'{seconds / 3600:.1f} h'
+def _methods(names: Sequence[str]) -> Terms:
+    return Terms(tuple(METHODS[name] for name in names))
+
+
+def _percent(share: float) -> str:
+    return f'{100 * share:.1f} %'

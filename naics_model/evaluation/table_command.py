@@ -11,7 +11,8 @@ from rich.table import Table
 from naics_model.console import plain_console
 from naics_model.corpus.editions import edition as known_edition
 from naics_model.corpus.options import LATEST, DataDir, EditionName
-from naics_model.evaluation.guide import COLLAPSE, RADIUS, RETRIEVAL, STRUCTURE
+from naics_model.evaluation.guide_search import RETRIEVAL
+from naics_model.evaluation.guide_space import COLLAPSE, RADIUS, STRUCTURE
 from naics_model.storage.files import write_json
 from naics_model.storage.layout import EditionFolder
 

@@ -72,6 +72,25 @@ def visible_descriptions(descriptions: pl.DataFrame, hidden: Collection[str]) ->
     )
 
 
+def asked_descriptions(descriptions: pl.DataFrame, hidden: Collection[str]) -> pl.DataFrame:
+    """Return every code with the texts by which the hidden ones are to find their place.
+
+    A hidden code has its own texts; the others have what is left of theirs, so that none of them
+    tells of a code that is new to it.
+
+    Args:
+        descriptions: a table as `corpus.descriptions.TABLE` has it.
+        hidden: codes, closed downward.
+
+    Returns:
+        The same columns and rows, in the same order.
+    """
+    own = descriptions.filter(pl.col('code').is_in(list(hidden)))
+    visible = visible_descriptions(descriptions, hidden).drop('index')
+    indexed = visible.join(descriptions.select('code', 'index'), on='code')
+    return pl.concat([indexed.select(descriptions.columns), own]).sort('index')
+
+
 def visible_activities(
     activities: pl.DataFrame, protocol: Protocol, hidden: Collection[str]
 ) -> pl.DataFrame:

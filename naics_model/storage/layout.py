@@ -109,7 +109,14 @@ class EditionFolder:
         """The folder of the evaluation report and its figures."""
         return self.path / 'evaluation'
 
-    @property
-    def bi_encoder(self) -> Path:
-        """The folder of the plain bi-encoder's figures, beside which ours are read."""
-        return self.evaluation / 'bi_encoder'
+    def evaluated(self, what: str) -> Path:
+        """What was measured of the baselines, of text or refined embeddings: its result.json."""
+        return self.evaluation / what / 'result.json'
+
+    def answers(self, what: str) -> Path:
+        """What text or refined embeddings answered to each held-out activity."""
+        return self.evaluation / what / 'answers.parquet'
+
+    def benchmark(self, protocol: str) -> Path:
+        """The result.json of a protocol's benchmark."""
+        return self.view(protocol).path / 'result.json'

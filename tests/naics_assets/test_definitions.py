@@ -9,6 +9,7 @@ from naics_assets.definitions import defs
 from naics_assets.lib.asset import EDITIONS
 from naics_model.corpus.editions import load_editions
 from naics_model.dataset.checks import CHECKED
+from naics_model.protocols.protocol import PROTOCOLS
 
 GRAPH = {
     'source': {
@@ -38,16 +39,27 @@ GRAPH = {
     },
     'refinement': {'refined_embeddings': {'text_embeddings', 'descriptions'}},
     'evaluation': {
+        'baselines': {'descriptions', 'activities', 'code_splits', 'concordance'},
+        'text_evaluation': {'text_embeddings', 'descriptions', 'activities'},
+        'refined_evaluation': {
+            'refined_embeddings',
+            'text_evaluation',
+            'descriptions',
+            'activities',
+        },
         'evaluation_report': {
             'stage_1_easy',
             'stage_2_medium',
             'stage_3_hard',
-            'text_embeddings',
-            'refined_embeddings',
-            'descriptions',
-            'activities',
+            'baselines',
+            'text_evaluation',
+            'refined_evaluation',
         },
         'bi_encoder': {'descriptions', 'activities'},
+    },
+    'benchmark': {
+        f'benchmark_{protocol}': {'descriptions', 'activities', 'code_splits', 'concordance'}
+        for protocol in PROTOCOLS
     },
 }
 
@@ -71,9 +83,11 @@ def test_assets_their_groups_and_what_they_are_made_from(graph: dg.Definitions) 
 
 def test_everything_for_an_edition_is_all_but_what_is_opt_in(graph: dg.Definitions) -> None:
     everything = {spec.key for spec in graph.resolve_all_asset_specs()}
-    bi_encoder = dg.AssetKey('bi_encoder')
-    assert selected(graph, 'full_edition') == everything - {bi_encoder}
-    assert selected(graph, 'bi_encoder_baseline') == {bi_encoder}
+    bi_encoder = {dg.AssetKey('bi_encoder')}
+    benchmark = {dg.AssetKey(f'benchmark_{protocol}') for protocol in PROTOCOLS}
+    assert selected(graph, 'full_edition') == everything - bi_encoder - benchmark
+    assert selected(graph, 'bi_encoder_baseline') == bi_encoder
+    assert selected(graph, 'benchmark') == benchmark
 
 
 def selected(graph: dg.Definitions, job: str) -> set[dg.AssetKey]:

@@ -6,6 +6,7 @@ import dagster as dg
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from PIL import Image
 
 from naics_assets.lib.mlflow_tracker import MlflowTracker
 
@@ -74,3 +75,30 @@ def test_a_failed_job_leaves_nothing_running(tracker: MlflowTracker) -> None:
     runs = runs_of(tracker)
     statuses = {name.split(' ·')[0]: run.info.status for name, run in runs.items()}
     assert statuses == {'good': 'FINISHED', 'bad': 'FAILED', 'pipeline': 'FAILED'}
+
+
+def test_a_report_is_attached_with_pictures_that_runs_can_be_compared_by(
+    tracker: MlflowTracker, tmp_path: Path
+) -> None:
+    picture, page = tmp_path / 'disk.png', tmp_path / 'report.md'
+    Image.new('RGB', (4, 3)).save(picture)
+    page.write_text('# Report')
+
+    @dg.asset(partitions_def=EDITION)
+    def report(context: dg.AssetExecutionContext, mlflow: MlflowTracker) -> None:
+        with mlflow.job_run(context) as run:
+            run.log_report([picture, page])
+
+    with dg.instance_for_test() as instance:
+        dg.materialize(
+            [report], partition_key='sample', resources={'mlflow': tracker}, instance=instance
+        )
+    run = runs_of(tracker)['report · sample']
+    client = MlflowClient(tracker.tracking_uri)
+    files = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert files >= {'report.md', 'figures', 'images'}
+    # What MLflow's image grid looks for: the key, and the tag on the run.
+    images = [file.path for file in client.list_artifacts(run.info.run_id, 'images')]
+    assert images
+    assert all(path.startswith('images/disk') for path in images)
+    assert run.data.tags['mlflow.loggedImages'] == 'True'

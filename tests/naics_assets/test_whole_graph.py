@@ -26,6 +26,9 @@ JOBS = (
     'stage_3_hard',
     'text_embeddings',
     'refined_embeddings',
+    'baselines',
+    'text_evaluation',
+    'refined_evaluation',
     'evaluation_report',
 )
 

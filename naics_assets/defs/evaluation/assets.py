@@ -1,23 +1,23 @@
-"""The report: text and refined embeddings beside their baselines."""
+"""The report of everything that was measured of an edition."""
 
 from pathlib import Path
 
 import dagster as dg
 
-from naics_assets.defs.training.stages import LAST_STAGE, STAGES
 from naics_assets.lib.asset import naics_asset, plain_errors
-from naics_assets.lib.metadata import job_result
+from naics_assets.lib.metadata import job_result, picture
 from naics_assets.lib.mlflow_tracker import MlflowTracker
 from naics_assets.lib.paths import NaicsPaths
 from naics_assets.lib.torchrun import JobLauncher
+from naics_model.training.stages import STAGES
 
 
 @naics_asset(
     group_name='evaluation',
-    deps=[*STAGES, 'text_embeddings', 'refined_embeddings', 'descriptions', 'activities'],
+    deps=[*STAGES, 'baselines', 'text_evaluation', 'refined_evaluation'],
     kinds={'markdown', 'mlflow'},
-    code_version='1',
-    description='How well the embeddings hold the tree, and how well text finds its code.',
+    code_version='2',
+    description='Everything that was measured of an edition, in tables, words and pictures.',
 )
 def evaluation_report(
     context: dg.AssetExecutionContext,
@@ -26,26 +26,25 @@ def evaluation_report(
     mlflow: MlflowTracker,
 ) -> dg.MaterializeResult:
     folder = paths.edition(context.partition_key)
-    arguments: list[str | Path] = ['--text-embeddings', folder.text_embeddings]
-    arguments += ['--refined-embeddings', folder.refined_embeddings]
-    arguments += ['--descriptions', folder.descriptions, '--activities', folder.activities]
-    arguments += ['--model', folder.stage(LAST_STAGE) / 'model']
-    arguments += ['--stage-results', *(folder.stage(name) / 'result.json' for name in STAGES)]
-    arguments += ['--refinement-result', folder.refinement / 'result.json']
-    arguments += ['--out', folder.evaluation]
+    arguments: list[str | Path] = ['report', '--edition', folder.edition]
+    arguments += ['--data-dir', folder.root]
     with plain_errors(), mlflow.job_run(context) as run:
         result = jobs.run(
             context, 'naics_model.evaluation', arguments, folder.evaluation / 'result.json'
         )
         run.log_outcome(result['metrics'])
-        run.log_files(folder.evaluation)
-    report = (folder.evaluation / 'evaluation_report.md').read_text(encoding='utf-8')
+        files = {name: Path(file['path']) for name, file in result['files'].items()}
+        run.log_report(files.values())
+    pictures = {
+        name: picture(path.read_bytes()) for name, path in files.items() if path.suffix == '.png'
+    }
     return job_result(
         result,
         'metrics',
         {
-            'report': dg.MetadataValue.md(report),
-            'report_page': dg.MetadataValue.path(folder.evaluation / 'evaluation_report.html'),
+            'report': dg.MetadataValue.md(files['evaluation_report'].read_text(encoding='utf-8')),
+            'report_page': dg.MetadataValue.path(files['evaluation_report_html']),
             'mlflow_run': run.run_id,
+            **pictures,
         },
     )

@@ -26,14 +26,15 @@ def bi_encoder(
     mlflow: MlflowTracker,
 ) -> dg.MaterializeResult:
     folder = paths.edition(context.partition_key)
+    result_path = folder.evaluated('bi_encoder')
     arguments: list[str | Path] = ['--descriptions', folder.descriptions]
-    arguments += ['--activities', folder.activities, '--out', folder.bi_encoder]
+    arguments += ['--activities', folder.activities, '--out', result_path.parent]
     with plain_errors(), mlflow.job_run(context) as run:
         result = jobs.run(
             context,
             'naics_model.evaluation.bi_encoder',
             arguments,
-            folder.bi_encoder / 'result.json',
+            result_path,
         )
         run.log_outcome(result['metrics'])
     return job_result(result, 'metrics', {'mlflow_run': run.run_id})

@@ -9,13 +9,7 @@ from naics_assets.lib.metadata import job_result
 from naics_assets.lib.mlflow_tracker import MlflowTracker
 from naics_assets.lib.paths import NaicsPaths
 from naics_assets.lib.torchrun import JobLauncher
-
-STAGES = {
-    'stage_1_easy': '01_stage_easy',
-    'stage_2_medium': '02_stage_medium',
-    'stage_3_hard': '03_stage_hard',
-}
-LAST_STAGE = list(STAGES)[-1]
+from naics_model.training.stages import STAGES
 
 
 def stage_asset(name: str, curriculum: str, previous: str | None) -> dg.AssetsDefinition:

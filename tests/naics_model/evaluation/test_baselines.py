@@ -9,7 +9,6 @@ import pytest
 import scipy.sparse
 from sklearn.feature_extraction.text import CountVectorizer
 
-from naics_model.encoder.backbones import TINY
 from naics_model.evaluation import baselines
 from naics_model.evaluation.baselines import (
     FARTHEST,
@@ -18,10 +17,10 @@ from naics_model.evaluation.baselines import (
     fused,
     lexical_distances,
     nearest_and_own_distances,
+    nearest_entry,
     nearest_entry_distances,
-    sentence_vectors,
+    tfidf_distances,
     words,
-    zero_shot_distances,
 )
 from naics_model.evaluation.retrieval import retrieval_metrics
 
@@ -190,13 +189,15 @@ def test_as_many_owners_as_entries_are_asked_for():
         lexical_distances(CODES, ['bread', 'rolls'], np.array([2]), ['bread'])
 
 
-# --- the sentence encoder ---
+# --- one nearest entry, and pieces of words ---
 
 
-def test_zero_shot_distances_are_of_the_sentence_vectors():
-    queries = ['bread', 'growing soybeans']
-    vectors = sentence_vectors([*CODES, *queries], backbone=TINY)
-    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(6), abs=1e-5)
-    assert zero_shot_distances(CODES, queries, backbone=TINY) == pytest.approx(
-        1 - vectors[4:] @ vectors[:4].T, abs=1e-5
-    )
+def test_the_nearest_entry_is_the_first_of_several_and_none_is_minus_one():
+    entries = ['soybean farming', 'retail bakery', 'retail bakery']
+    assert nearest_entry(entries, ['bakeries', 'growing soybeans', 'xyzzy']).tolist() == [1, 0, -1]
+
+
+def test_tfidf_prefers_shared_pieces_and_knows_nothing_of_foreign_ones():
+    distance = tfidf_distances(CODES, ['bakery', 'dentist office', 'xyzzy'])
+    assert distance.argmin(axis=1).tolist()[:2] == [2, 3]
+    assert distance[2].tolist() == [1.0] * 4

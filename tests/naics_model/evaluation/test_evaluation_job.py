@@ -1,28 +1,36 @@
-"""The job from files to files, with a tiny encoder that understands nothing."""
+"""The jobs from files to files, with a tiny encoder that understands nothing."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 import torch
+from mlflow.utils.validation import _validate_metric_name
 
 from naics_model.encoder.embedder import NaicsEmbedder
 from naics_model.encoder.table import embedding_table
-from naics_model.evaluation.baselines import tfidf_distances, zero_shot_distances
 from naics_model.evaluation.cli import main
-from naics_model.evaluation.questions import read_questions
+from naics_model.evaluation.guide_search import COLD, EXCLUSIONS, WARM
+from naics_model.evaluation.guide_space import STRUCTURE
+from naics_model.protocols.splits import build_code_splits
 from naics_model.storage.files import read_json, write_json, write_parquet
+from naics_model.storage.layout import EditionFolder
+from naics_model.training.stages import LAST_STAGE
 
 DIMENSIONS = 6
+# The jobs ask for an edition that is built in; the files are our own.
+EDITION = 'sample'
 
 
 @pytest.fixture(scope='module')
-def files(bushy, tmp_path_factory) -> dict[str, Path]:
-    """An edition's folder with all that the job reads."""
-    root = tmp_path_factory.mktemp('data') / 'tiny'
+def built(bushy, tmp_path_factory) -> EditionFolder:
+    """An edition's folder with all that the jobs read."""
+    folder = EditionFolder(tmp_path_factory.mktemp('data'), EDITION)
+    six = [code for code in bushy.codes if len(code) == 6]
+    following = dict(zip(six, [*six[1:], six[0]], strict=True))
     descriptions = pl.DataFrame(
         {
             'index': range(len(bushy)),
@@ -31,35 +39,36 @@ def files(bushy, tmp_path_factory) -> dict[str, Path]:
             'title': [f'Title of {code}' for code in bushy.codes],
             'description': [f'Establishments that do {code}.' for code in bushy.codes],
             'examples': [f'Doing {code}' if i % 2 else None for i, code in enumerate(bushy.codes)],
+            'excluded': [
+                f'Doing other things--are classified in {following[code]}.'
+                if code in following
+                else None
+                for code in bushy.codes
+            ],
+            'excluded_codes': [
+                [following[code]] if code in following else None for code in bushy.codes
+            ],
         },
         schema_overrides={'index': pl.UInt32, 'level': pl.UInt8},
     )
-    six = [code for code in bushy.codes if len(code) == 6]
     activities = pl.DataFrame(
         {
             'text': [f'work {code} of kind {kind}' for code in six for kind in 'ab'],
             'code': [code for code in six for _ in 'ab'],
             'split': ['heldout', 'train'] * len(six),
-            'verbatim': False,
+            'verbatim': [False, True] * len(six),
         }
     )
     torch.manual_seed(0)
     embedder = NaicsEmbedder('tiny-random', hyperbolic_dim=DIMENSIONS)
-    embedder.save_pretrained(root / 'training' / 'stage_1_easy' / 'model')
+    embedder.save_pretrained(folder.stage(LAST_STAGE) / 'model')
     tangent = embedder.encode(descriptions['title'].to_list())
-    paths = {
-        'text-embeddings': root / 'training' / 'text_embeddings.parquet',
-        'refined-embeddings': root / 'refinement' / 'refined_embeddings.parquet',
-        'descriptions': root / 'corpus' / 'descriptions.parquet',
-        'activities': root / 'corpus' / 'activities.parquet',
-        'model': root / 'training' / 'stage_1_easy' / 'model',
-        'stage-results': root / 'training' / 'stage_1_easy' / 'result.json',
-    }
-    write_parquet(descriptions, paths['descriptions'])
-    write_parquet(activities, paths['activities'])
-    write_parquet(embedding_table(descriptions, tangent, 1.0), paths['text-embeddings'])
     moved = tangent + 0.1 * torch.randn(tangent.shape)
-    write_parquet(embedding_table(descriptions, moved, 1.0), paths['refined-embeddings'])
+    write_parquet(descriptions, folder.descriptions)
+    write_parquet(activities, folder.activities)
+    write_parquet(build_code_splits(descriptions), folder.code_splits)
+    write_parquet(embedding_table(descriptions, tangent, 1.0), folder.text_embeddings)
+    write_parquet(embedding_table(descriptions, moved, 1.0), folder.refined_embeddings)
     write_json(
         {
             'metrics': {},
@@ -70,163 +79,230 @@ def files(bushy, tmp_path_factory) -> dict[str, Path]:
             },
             'seconds': 3.0,
         },
-        paths['stage-results'],
+        folder.stage('stage_1_easy') / 'result.json',
     )
-    return paths
+    return folder
 
 
-def arguments(files: dict[str, Path], out: Path, **changed: Path) -> list[str]:
-    given = {**files, **{name.replace('_', '-'): path for name, path in changed.items()}}
-    options = [word for name, path in given.items() for word in (f'--{name}', str(path))]
-    return [*options, '--out', str(out), '--zero-shot-backbone', 'tiny-random']
+@pytest.fixture(scope='module')
+def measured(built: EditionFolder) -> EditionFolder:
+    """The same folder after all four jobs."""
+    assert run(built, 'baselines', '--zero-shot-backbone', 'tiny-random') == 0
+    for what in ('text', 'refined', 'report'):
+        assert run(built, what) == 0
+    return built
 
 
-def test_job_writes_report_metrics_and_result(files, tmp_path):
-    assert main([*arguments(files, tmp_path), '--max-queries', '30']) == 0
-    written = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob('*') if p.is_file()}
+@pytest.fixture
+def copied(built: EditionFolder, tmp_path: Path) -> EditionFolder:
+    """A copy that a test may damage; nothing is measured in it."""
+    shutil.copytree(built.path, tmp_path / EDITION, ignore=shutil.ignore_patterns('evaluation'))
+    return EditionFolder(tmp_path, EDITION)
+
+
+def run(folder: EditionFolder, what: str, *options: str) -> int:
+    return main([what, '--edition', folder.edition, '--data-dir', str(folder.root), *options])
+
+
+def metrics_of(folder: EditionFolder, what: str) -> dict[str, float]:
+    found: dict[str, float] = read_json(folder.evaluated(what))['metrics']
+    return found
+
+
+def test_baselines_are_measured_under_every_protocol(measured):
+    metrics = metrics_of(measured, 'baselines')
+    groups = {name.rpartition('/')[0] for name in metrics}
+    own = ('cold', 'cold_unquoted', 'exclusions', 'heldout_codes', 'heldout_subtrees', 'parents')
+    assert groups == {
+        'edition',
+        *(f'{name}/{group}' for name in ('bm25', 'tfidf', 'zero_shot') for group in own),
+        *(f'{name}/{group}' for name in ('lexical', 'zero_shot_nearest') for group in WARM_GROUPS),
+        *(f'{name}/structure' for name in ('zero_shot', 'lorentz_fit', 'euclid_fit')),
+    }
+    # The code stands in each entry, and so does the word that tells 111110 from 111111.
+    assert metrics['bm25/cold/mrr'] > 0
+    assert metrics['lorentz_fit/structure/edge_map'] > 0.9
+    assert metrics['tfidf/parents/asked'] > metrics['tfidf/heldout_codes/asked'] > 0
+
+
+WARM_GROUPS = ('warm', 'warm_hard')
+
+
+@pytest.mark.parametrize('what', ['text', 'refined'])
+def test_embeddings_are_measured_with_and_without_what_is_known(measured, what):
+    metrics = metrics_of(measured, what)
+    groups = {name.rpartition('/')[0] for name in metrics}
+    own = ('structure', 'radius', 'collapse', 'exclusions', *WARM_GROUPS)
+    assert groups == {
+        *(f'{what}/{group}' for group in own),
+        *(f'{what}_nearest/{group}' for group in WARM_GROUPS),
+    }
+    for metric in (*STRUCTURE, *WARM, *EXCLUSIONS):
+        assert f'{what}/{metric.key}' in metrics or metric.key == 'structure/worst_distortion'
+
+
+def test_every_held_out_entry_is_answered(measured):
+    asked = pl.read_parquet(measured.activities).filter(pl.col('split') == 'heldout')
+    for name in ('answers', 'answers_nearest'):
+        table = pl.read_parquet(measured.answers('text').with_stem(name))
+        assert table.select('text', 'code').equals(asked.select('text', 'code'))
+        first = table.filter(pl.col('rank') == 1)
+        assert (first['answers'].list.first() == first['code']).all()
+        assert table['confidence'].is_between(0, 1).all()
+    share = (pl.read_parquet(measured.answers('text'))['rank'] == 1).mean()
+    assert metrics_of(measured, 'text')['text/warm/hit_at_1'] == pytest.approx(share)
+
+
+def test_what_is_refined_is_asked_the_questions_encoded_before(measured, capsys):
+    kept = measured.evaluation / 'queries.safetensors'
+    before = kept.stat().st_mtime_ns
+    assert run(measured, 'refined') == 0
+    assert 'were encoded before' in capsys.readouterr().err
+    assert kept.stat().st_mtime_ns == before
+
+
+def test_the_report_gathers_it_all(measured):
+    written = {
+        str(path.relative_to(measured.evaluation))
+        for path in measured.evaluation.rglob('*')
+        if path.is_file()
+    }
+    pictures = ('disk', 'distances', 'losses', 'radius', 'reliability', 'sectors')
     assert written == {
         'evaluation_report.md',
         'evaluation_report.html',
         'metrics.json',
         'result.json',
-        'figures/disk.png',
-        'figures/distances.png',
-        'figures/losses.png',
-        'figures/radius.png',
+        'queries.safetensors',
+        *(f'figures/{name}.png' for name in pictures),
+        *(f'{what}/{file}' for what in WHAT for file in ('metrics.json', 'result.json')),
+        *(f'{what}/{file}.parquet' for what in WHAT[1:] for file in ('answers', 'answers_nearest')),
     }
-    result = read_json(tmp_path / 'result.json')
-    metrics = read_json(tmp_path / 'metrics.json')
-    assert result['metrics'] == metrics['metrics']
-    assert (metrics['edition'], metrics['codes'], metrics['queries']) == ('tiny', 280, 30)
+    result = read_json(measured.evaluation / 'result.json')
+    for what in WHAT:
+        assert metrics_of(measured, what).items() <= result['metrics'].items()
     assert set(result['files']) >= {'evaluation_report', 'evaluation_report_html', 'figure_disk'}
-    for method in ('text', 'refined', 'tfidf', 'zero_shot'):
-        assert 0 <= result['metrics'][f'{method}/retrieval/hit_at_10'] <= 1
-    for method in ('text', 'refined'):
-        assert -1 <= result['metrics'][f'{method}/structure/spearman'] <= 1
-    page = (tmp_path / 'evaluation_report.html').read_text()
-    assert 'Edition tiny' in page
-    assert page.count('data:image/png;base64,') == 4
-    for path in files.values():
-        if path.is_file():
-            assert str(path) in page
+    page = (measured.evaluation / 'evaluation_report.html').read_text()
+    assert f'Edition {EDITION}' in page
+    assert page.count('data:image/png;base64,') == len(pictures)
+    assert str(measured.text_embeddings) in page
+    assert 'python -m naics_model.benchmark --edition sample --protocol cold' in page
 
 
-def test_metric_names_are_accepted_by_mlflow(files, tmp_path):
-    from mlflow.utils.validation import _validate_metric_name
+WHAT = ('baselines', 'text', 'refined')
 
-    assert main([*arguments(files, tmp_path), '--max-queries', '5']) == 0
-    for name in read_json(tmp_path / 'metrics.json')['metrics']:
+
+def test_metric_names_are_accepted_by_mlflow(measured):
+    for name in read_json(measured.evaluation / 'metrics.json')['metrics']:
         _validate_metric_name(name)
 
 
-def test_second_run_gives_the_same_figures_and_no_stale_picture(files, tmp_path):
-    few = ['--max-queries', '5']
-    assert main([*arguments(files, tmp_path), *few]) == 0
-    first = read_json(tmp_path / 'metrics.json')
-    bare = {name: path for name, path in files.items() if name != 'stage-results'}
-    assert main([*arguments(bare, tmp_path), *few]) == 0
-    assert read_json(tmp_path / 'metrics.json') == first
-    assert not (tmp_path / 'figures' / 'losses.png').exists()
+def test_a_benchmark_adds_its_protocol_and_nothing_else(measured, tmp_path):
+    shutil.copytree(measured.path, tmp_path / EDITION)
+    folder = EditionFolder(tmp_path, EDITION)
+    hits = {f'text/{metric.key}': 0.123 for metric in COLD}
+    write_json(
+        {
+            'metrics': {**hits, 'text/structure/spearman': 0.456, 'euclidean/cold/hit_at_1': 0.1},
+            'details': {'said': 'Models of this protocol (cold) were trained twice.'},
+        },
+        folder.benchmark('cold'),
+    )
+    assert run(folder, 'report') == 0
+    metrics = read_json(folder.evaluation / 'metrics.json')['metrics']
+    assert metrics['text/cold/hit_at_1'] == 0.123
+    assert metrics['text/structure/spearman'] != 0.456
+    page = (folder.evaluation / 'evaluation_report.md').read_text()
+    assert 'were trained twice' in page
+    assert '--protocol cold' not in page
 
 
-def test_train_activities_are_never_asked(files):
-    questions = read_questions(files['descriptions'], files['activities'], None)
-    assert questions.held_out == len(questions.texts)
-    assert all(text.endswith('kind a') for text in questions.texts)
-    for text, truth in zip(questions.texts, questions.truth, strict=True):
-        assert questions.candidate_codes[truth] in text
-    assert questions.documents[0] == 'Title of 11. Establishments that do 11.'
-    assert questions.documents[1] == 'Title of 111. Establishments that do 111. Doing 111'
-    few = read_questions(files['descriptions'], files['activities'], 10)
-    assert (len(few.texts), few.held_out) == (10, questions.held_out)
-    again = read_questions(files['descriptions'], files['activities'], 10)
-    assert few.texts == again.texts
+def test_of_the_warm_benchmark_the_control_is_taken(measured, tmp_path):
+    shutil.copytree(measured.path, tmp_path / EDITION)
+    folder = EditionFolder(tmp_path, EDITION)
+    figures = {'text/warm/mrr': 0.123, 'euclidean/warm/mrr': 0.456, 'euclidean/warm/hit_at_1': 1}
+    write_json(
+        {
+            'metrics': {**figures, 'euclidean/structure/spearman': 0.789},
+            'details': {'said': 'Models of this protocol (warm) were trained, too.'},
+        },
+        folder.benchmark('warm'),
+    )
+    assert run(folder, 'report') == 0
+    metrics = read_json(folder.evaluation / 'metrics.json')['metrics']
+    assert metrics['text/warm/mrr'] == metrics_of(measured, 'text')['text/warm/mrr'] != 0.123
+    assert metrics['euclidean/warm/mrr'] == 0.456
+    assert metrics['euclidean/structure/spearman'] == 0.789
+    assert 'were trained, too' in (folder.evaluation / 'evaluation_report.md').read_text()
 
 
-@pytest.mark.parametrize(
-    'missing',
-    [
-        'text_embeddings',
-        'refined_embeddings',
-        'descriptions',
-        'activities',
-        'model',
-        'stage_results',
-    ],
-)
-def test_missing_file_is_one_sentence_and_exit_code_1(files, tmp_path, capsys, missing):
-    absent = tmp_path / 'absent'
-    assert main(arguments(files, tmp_path / 'out', **{missing: absent})) == 1
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1
-    assert str(absent) in lines[0]
-    assert 'does not exist' in lines[0]
-    assert not (tmp_path / 'out' / 'result.json').exists()
+def test_a_picture_that_is_no_longer_drawn_goes(measured, tmp_path):
+    shutil.copytree(measured.path, tmp_path / EDITION)
+    folder = EditionFolder(tmp_path, EDITION)
+    shutil.rmtree(folder.stage('stage_1_easy'))
+    assert run(folder, 'report') == 0
+    assert not (folder.evaluation / 'figures' / 'losses.png').exists()
+    assert 'No results of training jobs' in (folder.evaluation / 'evaluation_report.md').read_text()
 
 
-def test_embeddings_of_another_edition_are_refused(files, tmp_path, capsys):
-    shorter = tmp_path / 'descriptions.parquet'
-    write_parquet(pl.read_parquet(files['descriptions']).head(100), shorter)
-    few = tmp_path / 'activities.parquet'
-    write_parquet(pl.read_parquet(files['activities']).head(4), few)
-    assert main(arguments(files, tmp_path, descriptions=shorter, activities=few)) == 1
-    assert 'not of the codes in the descriptions' in capsys.readouterr().err
+# --- what is wrong is told in one sentence ---
 
 
-def test_refined_embeddings_in_another_space_are_refused(files, tmp_path, capsys):
-    other = tmp_path / 'refined.parquet'
-    descriptions = pl.read_parquet(files['descriptions'])
-    tangent = torch.randn(len(descriptions), DIMENSIONS)
-    write_parquet(embedding_table(descriptions, tangent, 2.0), other)
-    assert main(arguments(files, tmp_path, refined_embeddings=other)) == 1
-    assert 'not in one space' in capsys.readouterr().err
+def said_once(capsys: pytest.CaptureFixture[str]) -> str:
+    [line] = capsys.readouterr().err.strip().splitlines()
+    return line
 
 
-def test_model_of_another_space_is_refused(files, tmp_path, capsys):
-    NaicsEmbedder('tiny-random', hyperbolic_dim=DIMENSIONS + 1).save_pretrained(tmp_path / 'model')
-    assert main(arguments(files, tmp_path / 'out', model=tmp_path / 'model')) == 1
+@pytest.mark.parametrize('missing', ['text_embeddings', 'descriptions', 'activities'])
+def test_a_missing_file_is_named(copied, capsys, missing):
+    path = copied.file(missing)
+    path.unlink()
+    assert run(copied, 'text') == 1
+    line = said_once(capsys)
+    assert str(path) in line
+    assert 'does not exist' in line
+    assert not copied.evaluated('text').exists()
+
+
+def test_a_missing_model_is_named(copied, capsys):
+    shutil.rmtree(copied.stage(LAST_STAGE))
+    assert run(copied, 'text') == 1
+    assert str(copied.stage(LAST_STAGE) / 'model') in said_once(capsys)
+
+
+def test_a_report_without_its_parts_says_which(copied, capsys):
+    assert run(copied, 'report') == 1
+    assert str(copied.evaluated('baselines')) in said_once(capsys)
+
+
+def test_embeddings_of_other_codes_are_refused(copied, capsys):
+    write_parquet(pl.read_parquet(copied.text_embeddings).reverse(), copied.text_embeddings)
+    assert run(copied, 'text') == 1
+    assert 'not of the codes in the descriptions' in said_once(capsys)
+
+
+def test_embeddings_of_another_space_than_the_models_are_refused(copied, capsys):
+    codes = pl.read_parquet(copied.descriptions)
+    tangent = torch.randn(len(codes), DIMENSIONS)
+    write_parquet(embedding_table(codes, tangent, 2.0), copied.refined_embeddings)
+    assert run(copied, 'refined') == 1
     assert 'encodes into another space' in capsys.readouterr().err
 
 
-def test_activities_of_unknown_codes_are_refused(files, tmp_path, capsys):
-    other = tmp_path / 'activities.parquet'
-    changed = pl.read_parquet(files['activities']).with_columns(code=pl.lit('999999'))
-    write_parquet(changed, other)
-    assert main(arguments(files, tmp_path, activities=other)) == 1
-    assert '999999' in capsys.readouterr().err
+def test_activities_of_unknown_codes_are_refused(copied, capsys):
+    rows = pl.read_parquet(copied.activities).with_columns(code=pl.lit('999999'))
+    write_parquet(rows, copied.activities)
+    assert run(copied, 'text') == 1
+    assert '999999' in said_once(capsys)
 
 
-def test_activities_without_a_held_out_part_are_refused(files, tmp_path, capsys):
-    other = tmp_path / 'activities.parquet'
-    changed = pl.read_parquet(files['activities']).with_columns(split=pl.lit('train'))
-    write_parquet(changed, other)
-    assert main(arguments(files, tmp_path, activities=other)) == 1
-    assert 'no held-out activity' in capsys.readouterr().err
+def test_activities_without_a_held_out_part_are_refused(copied, capsys):
+    rows = pl.read_parquet(copied.activities).with_columns(split=pl.lit('train'))
+    write_parquet(rows, copied.activities)
+    assert run(copied, 'text') == 1
+    assert 'no held-out activity' in said_once(capsys)
 
 
-# --- baselines ---
-
-
-def test_tfidf_prefers_shared_words_and_knows_nothing_of_foreign_ones():
-    candidates = ['Soybean farming', 'Retail bakeries', 'Offices of dentists']
-    distance = tfidf_distances(candidates, ['bakery', 'dentist office', 'xyzzy'])
-    assert distance[0].argmin() == 1
-    assert distance[1].argmin() == 2
-    assert distance[2].tolist() == [1.0, 1.0, 1.0]
-
-
-def test_zero_shot_distances_do_not_depend_on_company_in_the_batch():
-    candidates = ['Soybean farming', 'Retail bakeries and other shops that sell bread']
-    queries = ['bread', 'growing soybeans', 'Soybean farming']
-    together = zero_shot_distances(candidates, queries, backbone='tiny-random')
-    alone = np.concatenate(
-        [zero_shot_distances(candidates, [query], backbone='tiny-random') for query in queries]
-    )
-    assert together == pytest.approx(alone, abs=1e-5)
-    assert together[2, 0] == pytest.approx(0, abs=1e-5)
-
-
-def test_packaged_encoder_understands_words_it_does_not_share():
-    candidates = ['Offices of dentists', 'Retail bakeries', 'Soybean farming']
-    distance = zero_shot_distances(candidates, ['tooth doctor', 'fresh bread shop'])
-    assert distance.argmin(axis=1).tolist() == [0, 1]
+def test_an_unknown_edition_is_refused(tmp_path, capsys):
+    assert main(['report', '--edition', '1997', '--data-dir', str(tmp_path)]) == 1
+    assert "no edition '1997'" in said_once(capsys)

@@ -1,0 +1,1 @@
+"""Models trained to be measured, one asset for each protocol: the opt-in job `benchmark`."""

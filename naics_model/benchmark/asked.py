@@ -1,0 +1,131 @@
+"""What a protocol asks of a trained model: the codes to be embedded, and the figures they give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from naics_model.encoder.table import read_embeddings
+from naics_model.encoder.tokens import build_token_cache
+from naics_model.evaluation.asking import cold_figures, grouped, hard_part, warm_figures
+from naics_model.evaluation.measure import distances_to, points_of
+from naics_model.evaluation.placement import placement_metrics
+from naics_model.evaluation.queries import encode_texts
+from naics_model.evaluation.questions import read_questions
+from naics_model.evaluation.structure import structure_metrics
+from naics_model.evaluation.succession import predecessors_of, succession_metrics
+from naics_model.protocols.protocol import Protocol
+from naics_model.protocols.redaction import asked_descriptions
+from naics_model.protocols.splits import hidden_codes
+from naics_model.storage.files import read_parquet, write_parquet
+from naics_model.storage.layout import EditionFolder
+from naics_model.training.stages import LAST_STAGE
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The tables of codes that a trained model has to embed.
+
+    Attributes:
+        tables: by name, folders with the descriptions and the tokens of the codes.
+    """
+
+    tables: dict[str, EditionFolder]
+
+    @property
+    def token_caches(self) -> list[Path]:
+        return [folder.token_cache for folder in self.tables.values()]
+
+    def to_embed(self, run: EditionFolder) -> Iterator[tuple[Path, Path, Path]]:
+        """Yield descriptions, token cache, and the table of embeddings that a run makes of them."""
+        for name, folder in self.tables.items():
+            yield folder.descriptions, folder.token_cache, embeddings_of(run, name)
+
+
+def embeddings_of(run: EditionFolder, name: str) -> Path:
+    """Return where a run keeps the embeddings of a table of codes."""
+    return run.path / 'training' / f'{name}.parquet'
+
+
+def prepare(folder: EditionFolder, view: EditionFolder, protocol: Protocol, backbone: str) -> Asked:
+    """Write the texts and tokens of the codes that are asked about.
+
+    Hidden codes have their own texts, the others those that the models have read, so that no text
+    tells of a code that is new to it.
+
+    Args:
+        folder: the edition's files.
+        view: what the models read.
+        protocol: says what is hidden.
+        backbone: the models' text encoder.
+    """
+    if protocol.hides is None and not protocol.of_edition_before:
+        return Asked({'embeddings': view})
+    asked = EditionFolder(view.path, 'asked')
+    codes = read_parquet(folder.descriptions)
+    if protocol.hides:
+        codes = asked_descriptions(
+            codes, hidden_codes(read_parquet(folder.code_splits), protocol.hides)
+        )
+    write_parquet(codes, asked.descriptions)
+    build_token_cache(asked.descriptions, asked.token_cache, backbone=backbone)
+    before = {'before': view} if protocol.of_edition_before else {}
+    return Asked({'embeddings': asked, **before})
+
+
+def measure(
+    folder: EditionFolder, run: EditionFolder, asked: Asked, protocol: Protocol, log: Log
+) -> dict[str, float]:
+    """Return the figures of one run, as `group/name`.
+
+    Args:
+        folder: the edition's files.
+        run: the run's.
+        asked: what it embedded.
+        protocol: what is asked.
+        log: told the progress.
+    """
+    if protocol.of_edition_before:
+        return _succession(folder, run)
+    embeddings = read_embeddings(embeddings_of(run, 'embeddings'))
+    questions = read_questions(folder.descriptions, folder.activities)
+    points = points_of(embeddings, protocol.name, '')
+    figures = grouped(
+        'structure', structure_metrics(points.distance, questions.taxonomy, questions.titles)
+    )
+    if protocol.hides:
+        hidden = set(hidden_codes(read_parquet(folder.code_splits), protocol.hides))
+        chosen = np.array([code in hidden for code in questions.taxonomy.codes])
+        return figures | grouped(
+            protocol.name,
+            placement_metrics(points.distance, questions.taxonomy, questions.titles, chosen),
+        )
+    model, kept = run.stage(LAST_STAGE) / 'model', run.path / 'queries.safetensors'
+    texts = list(dict.fromkeys(questions.texts))
+    encoded = encode_texts(model, texts, kept, log)
+    everything = distances_to(
+        encoded.of(questions.texts), embeddings.tangent[questions.candidates], embeddings.curvature
+    )
+    if protocol.activities:
+        held_out = everything[questions.held_out]
+        return figures | warm_figures(held_out, questions, hard_part(questions))
+    return figures | cold_figures(everything, questions)
+
+
+def _succession(folder: EditionFolder, run: EditionFolder) -> dict[str, float]:
+    """Ask the codes that the edition before does not have what they came from."""
+    new, old = (read_embeddings(embeddings_of(run, name)) for name in ('embeddings', 'before'))
+    six = np.flatnonzero(old.levels == 6)
+    before = [old.codes[i] for i in six]
+    truth = predecessors_of(pl.read_parquet(folder.concordance), before)
+    place = {code: i for i, code in enumerate(new.codes)}
+    distance = distances_to(
+        new.tangent[[place[code] for code in truth]], old.tangent[six], old.curvature
+    )
+    return grouped('editions', succession_metrics(distance, truth, before))

@@ -1,0 +1,56 @@
+"""What is compared: the methods by the name that their figures are filed under.
+
+Words only. A figure's full name is `method/group/figure`, such as `text/warm/hit_at_1`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Method(NamedTuple):
+    """A method: the head of its column, and what it does, in a sentence."""
+
+    label: str
+    meaning: str
+
+
+METHODS = {
+    'text': Method('Text', 'the encoder alone: a code stands where its texts put it.'),
+    'text_nearest': Method(
+        'Text, known', 'the same, plus the distance to the nearest known activity of each code.'
+    ),
+    'refined': Method('Refined', 'the same points after the graph network has moved them.'),
+    'refined_nearest': Method(
+        'Refined, known', 'the same, plus the distance to the nearest known activity of each code.'
+    ),
+    'euclidean': Method(
+        'Euclidean', 'the control: the same encoder with a flat head, trained in the same way.'
+    ),
+    'bi_encoder': Method(
+        'Bi-encoder',
+        'the packaged sentence encoder with one LoRA adapter, trained on the known activities, '
+        'with the nearest of them when it is asked: the bar for all the machinery above.',
+    ),
+    'bm25': Method('BM25', 'word statistics over a code’s own text.'),
+    'tfidf': Method('TF-IDF', 'pieces of words in common with a code’s own text.'),
+    'lexical': Method(
+        'Lexical', 'BM25, TF-IDF centroid and nearest activity, fused; knows the activities.'
+    ),
+    'zero_shot': Method('Zero-shot', 'the packaged sentence encoder as it comes, by cosine.'),
+    'zero_shot_nearest': Method(
+        'Zero-shot, known', 'the same, plus the nearest known activity of each code.'
+    ),
+    'lorentz_fit': Method(
+        'Lorentz, no text', 'points in 32 hyperbolic dimensions, fitted to the tree alone.'
+    ),
+    'euclid_fit': Method(
+        'Euclid, no text', 'points in 32 flat dimensions, fitted to the tree alone.'
+    ),
+}
+
+MODELS = ('text', 'text_nearest', 'refined', 'refined_nearest')
+"""The methods that are this project's own."""
+
+CONTROL = 'euclidean'
+"""The method that is neither: the same model in flat space."""

@@ -1,0 +1,56 @@
+"""Do unseen codes fall under their parents? For codes that were hidden from training.
+
+Distances in, figures by name out. Which codes were hidden, and how, is the business of `protocols`;
+where an unseen code stands comes from its texts alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from naics_model.evaluation.ranking import parent_ranks, trivial_edges
+from naics_model.taxonomy.tree import Taxonomy
+
+Floats = NDArray[np.floating]
+
+HITS = (1, 5)
+
+
+def placement_metrics(
+    distance: Floats, taxonomy: Taxonomy, titles: Sequence[str], asked: NDArray[np.bool_]
+) -> dict[str, float]:
+    """Return how often the parent of a code is the nearest code one level up.
+
+    * `parent_hit_at_1`, `parent_hit_at_5`, `parent_mrr`: over the six-digit codes that are asked
+      and whose edge is not trivial (see `ranking.trivial_edges`); `asked` is their number.
+    * `all_levels_parent_hit_at_1`, ..., `all_levels_asked`: over the asked codes of every level.
+    * `trivial_parent_hit_at_1`, `trivial_asked`: over the trivial edges, which prove little.
+
+    Figures over no code are left out.
+
+    Args:
+        distance: (n, n); the diagonal is not read.
+        taxonomy: the n codes.
+        titles: (n,).
+        asked: (n,) True for the codes that are asked about; sectors, which have no parent, do not
+            count.
+    """
+    children, ranks = parent_ranks(distance, taxonomy)
+    trivial = trivial_edges(taxonomy, titles)[children]
+    six = taxonomy.levels[children] == 6
+    here = asked[children]
+    figures: dict[str, float] = {}
+    for prefix, chosen, hits in (
+        ('', here & six & ~trivial, HITS),
+        ('all_levels_', here & ~trivial, HITS),
+        ('trivial_', here & trivial, (1,)),
+    ):
+        found = ranks[chosen]
+        figures[f'{prefix}asked'] = float(len(found))
+        if len(found):
+            figures |= {f'{prefix}parent_hit_at_{k}': float((found <= k).mean()) for k in hits}
+            figures[f'{prefix}parent_mrr'] = float((1 / found).mean())
+    return figures

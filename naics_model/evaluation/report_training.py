@@ -1,0 +1,108 @@
+"""The part of the report about how the model came to be: jobs, losses, curriculum, commands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from naics_model.evaluation.document import Block, Code, Figure, Paragraph, Row, Table
+from naics_model.evaluation.runs import Run
+from naics_model.triplets.hardness import HARDNESS
+
+
+def training(stages: Sequence[Run], runs: Sequence[Run], losses: bytes | None) -> list[Block]:
+    """Return what is to be said of the jobs that trained a model.
+
+    Args:
+        stages: those with a curriculum, in order.
+        runs: all of them.
+        losses: the picture of their losses, where one kept a history.
+    """
+    if not runs:
+        return [Paragraph('No results of training jobs were given to this report.')]
+    blocks: list[Block] = [
+        Table(
+            'Job',
+            ('Epochs', 'Duration'),
+            tuple(
+                Row(
+                    run.name,
+                    (str(len(run.history)) if run.history else None, duration(run.seconds)),
+                )
+                for run in runs
+            ),
+        )
+    ]
+    if losses is not None:
+        blocks.append(
+            Figure(
+                'losses.png',
+                losses,
+                'Loss by epoch',
+                'Loss by epoch, one panel for each job. Heights compare within a panel only: each '
+                'job weighs other losses.',
+            )
+        )
+    else:
+        blocks.append(Paragraph('The jobs kept no loss by epoch.'))
+    mixes = [_mix(run) for run in stages if run.requested and run.effective]
+    if mixes:
+        blocks.append(
+            Paragraph(
+                'Curriculum: the share of negatives of each hardness that a stage asks for, and '
+                'the share that it saw in its last epoch. The margin is how many steps farther '
+                'from the anchor the negative is than the positive.'
+            )
+        )
+    return blocks + mixes
+
+
+def _mix(run: Run) -> Table:
+    requested, effective = run.requested or {}, run.effective or {}
+    return Table(
+        f'{run.name} (%)',
+        ('requested', 'effective', 'gap'),
+        tuple(
+            Row(
+                f'{hardness}: {HARDNESS.get(hardness, "")}'.rstrip(': '),
+                (
+                    100 * (asked := requested.get(hardness, 0.0)),
+                    100 * (got := effective.get(hardness, 0.0)),
+                    f'{100 * (got - asked):+.1f}',
+                ),
+                decimals=1,
+            )
+            for hardness in sorted(set(requested) | set(effective))
+            if requested.get(hardness) or effective.get(hardness)
+        ),
+    )
+
+
+def provenance(
+    runs: Sequence[Run],
+    command: str,
+    inputs: Sequence[tuple[str, str]],
+    software: Mapping[str, str],
+) -> list[Block]:
+    """Return the exact commands, files and versions behind a report.
+
+    Args:
+        runs: the jobs that trained the model.
+        command: the command line of the report.
+        inputs: (path, sha256) of every file read.
+        software: versions by name.
+    """
+    commands = [f'# {run.name}\n{run.command}' for run in runs if run.command]
+    return [
+        Paragraph('The exact commands:'),
+        Code('\n\n'.join([*commands, f'# this report\n{command}'])),
+        Paragraph('The files that were read, by sha256:'),
+        Code('\n'.join(f'{path}\n    {digest}' for path, digest in inputs)),
+        Paragraph('Software: ' + ', '.join(f'{n} {v}' for n, v in software.items()) + '.'),
+    ]
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in the unit that a person would use."""
+    if seconds < 90:
+        return f'{seconds:.0f} s'
+    return f'{seconds / 60:.0f} min' if seconds < 5400 else f'{seconds / 3600:.1f} h'

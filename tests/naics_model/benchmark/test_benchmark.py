@@ -1,0 +1,158 @@
+"""The benchmark of a protocol with real training processes, a tiny encoder, and few steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+import yaml
+
+from naics_model.benchmark.asked import Asked, embeddings_of, measure
+from naics_model.benchmark.cli import main
+from naics_model.benchmark.job import Options, _means, benchmark
+from naics_model.dataset.steps import steps_of
+from naics_model.encoder.backbones import TINY
+from naics_model.encoder.embedder import NaicsEmbedder
+from naics_model.encoder.table import embedding_table
+from naics_model.errors import DataError
+from naics_model.jobs.reporting import open_reporter
+from naics_model.protocols.protocol import PROTOCOLS
+from naics_model.storage.files import read_json, write_parquet
+from naics_model.storage.layout import EditionFolder
+from naics_model.training.cli import PROFILES
+from naics_model.training.stages import LAST_STAGE
+
+pytestmark = pytest.mark.slow
+
+FIGURES = ('all_levels_asked', 'trivial_asked', 'all_levels_parent_mrr')
+
+
+@pytest.fixture(scope='module')
+def sample(tmp_path_factory: pytest.TempPathFactory) -> EditionFolder:
+    """The corpus of the bundled edition."""
+    folder = EditionFolder(tmp_path_factory.mktemp('data'), 'sample')
+    for step in steps_of(folder, None, TINY):
+        if step.name.endswith('_workbook') or folder.file(step.name).parent.name == 'corpus':
+            step.run(lambda line: None)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smoke profile on a tiny encoder, two steps long."""
+    settings = yaml.safe_load((PROFILES / 'smoke.yaml').read_text())
+    settings['model']['backbone'] = TINY
+    settings['data'] |= {'pool_size': 32, 'items_per_step': 16, 'steps_per_epoch': 1}
+    settings['trainer']['max_epochs'] = 1
+    path = tmp_path_factory.mktemp('profile') / 'tiny.yaml'
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+def test_hidden_codes_are_placed_by_their_texts(
+    sample: EditionFolder, profile: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ['--edition', 'sample', '--data-dir', str(sample.root)]
+    arguments += ['--protocol', 'heldout_codes', '--profile', str(profile)]
+    # The other geometry is trained below.
+    arguments += ['--geometries', 'euclidean']
+    main(arguments)
+    result = read_json(sample.benchmark('heldout_codes'))
+    splits = pl.read_parquet(sample.code_splits)
+    hidden = splits.filter(pl.col('stratified') == 'heldout')['code'].to_list()
+    figures = {name: result['metrics'][f'euclidean/heldout_codes/{name}'] for name in FIGURES}
+    assert figures['all_levels_asked'] + figures['trivial_asked'] == len(hidden)
+    assert 0 <= figures['all_levels_parent_mrr'] <= 1
+    assert 'seed 0' in result['details']['said']
+
+    view = sample.view('heldout_codes')
+    run = EditionFolder(view.path, 'euclidean_seed_0')
+    trained = read_json(run.stage('stage_3_hard') / 'result.json')
+    # What was trained on is the view: fewer codes than the edition has.
+    assert trained['details']['settings']['data']['relation_index'] == str(view.relation_index)
+    flat = read_json(run.stage('stage_1_easy') / 'model' / 'config.json')
+    assert flat['settings']['curvature'] == 0
+    placed = pl.read_parquet(run.path / 'training' / 'embeddings.parquet')
+    assert placed['code'].to_list() == splits['code'].to_list()
+
+    capfd.readouterr()
+    main(arguments)
+    said = capfd.readouterr().err
+    # Three stages and one table of embeddings.
+    assert said.count('done before') == 4
+    assert 'fit --config' not in said
+    assert read_json(sample.benchmark('heldout_codes'))['metrics'] == result['metrics']
+
+
+def test_what_each_protocol_asks(sample: EditionFolder, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = NaicsEmbedder(TINY, hyperbolic_dim=4)
+    model.save_pretrained(tmp_path / 'run' / 'training' / LAST_STAGE / 'model')
+    codes = pl.read_parquet(sample.descriptions)
+    points = model.encode(codes['title'].to_list())
+    run = EditionFolder(tmp_path, 'run')
+    write_parquet(embedding_table(codes, points, 1.0), embeddings_of(run, 'embeddings'))
+    asked = Asked({'embeddings': sample})
+    groups = {
+        name: {key.split('/')[0] for key in measure(sample, run, asked, PROTOCOLS[name], print)}
+        for name in ('cold', 'warm', 'heldout_subtrees')
+    }
+    assert groups == {
+        'cold': {'structure', 'cold', 'cold_unquoted'},
+        'warm': {'structure', 'warm', 'warm_hard'},
+        'heldout_subtrees': {'structure', 'heldout_subtrees'},
+    }
+
+
+def test_new_codes_look_for_their_predecessors(
+    sample: EditionFolder, profile: Path, tmp_path: Path
+) -> None:
+    new, old = EditionFolder(tmp_path, '2022'), EditionFolder(tmp_path, '2017')
+    codes = pl.read_parquet(sample.descriptions)
+    leaves = codes.filter(pl.col('level') == 6)['code'].to_list()
+    # In the edition before, one code had another number.
+    renamed = next(c for c in leaves if c[:5] + '9' not in leaves)
+    was = renamed[:5] + '9'
+    write_parquet(codes, new.descriptions)
+    write_parquet(pl.read_parquet(sample.activities), new.activities)
+    write_parquet(pl.read_parquet(sample.code_splits), new.code_splits)
+    write_parquet(
+        codes.with_columns(
+            code=pl.col('code').replace(renamed, was),
+            excluded_codes=pl.lit(None, pl.List(pl.String)),
+            excluded=pl.lit(None, pl.String),
+        ),
+        old.descriptions,
+    )
+    pairs = [(was if code == renamed else code, '', code, '') for code in leaves]
+    columns = ['from_code', 'from_title', 'to_code', 'to_title']
+    write_parquet(pl.DataFrame(pairs, schema=columns, orient='row'), new.concordance)
+    options = Options(str(profile), (0,), ('lorentz',))
+    with open_reporter(new.benchmark('editions')) as reporter:
+        benchmark(new, PROTOCOLS['editions'], options, reporter)
+    metrics = read_json(new.benchmark('editions'))['metrics']
+    assert metrics['text/editions/asked'] == 1
+    # Title, description and examples are the same: so is the point, but for the cross-references.
+    assert metrics['text/editions/hit_at_3'] in (0.0, 1.0)
+    trained = EditionFolder(new.view('editions').path, 'lorentz_seed_0')
+    before = pl.read_parquet(trained.path / 'training' / 'before.parquet')
+    assert was in before['code'].to_list()
+
+
+def test_an_edition_with_none_before_it_says_so(sample: EditionFolder, tmp_path: Path) -> None:
+    options = Options('smoke', (0,), ('lorentz',))
+    with (
+        open_reporter(tmp_path / 'result.json') as reporter,
+        pytest.raises(DataError, match='Edition sample has no edition before it'),
+    ):
+        benchmark(sample, PROTOCOLS['editions'], options, reporter)
+
+
+def test_figures_are_means_over_seeds_with_their_spread() -> None:
+    means, spread = _means(
+        {'text': [{'cold/mrr': 0.5}, {'cold/mrr': 0.7}], 'euclidean': [{'a/b': 1}]}
+    )
+    assert means == pytest.approx({'text/cold/mrr': 0.6, 'euclidean/a/b': 1})
+    assert spread == pytest.approx({'text/cold/mrr': 0.2 / 2**0.5, 'euclidean/a/b': 0.0})

@@ -18,11 +18,11 @@ class Method(NamedTuple):
 METHODS = {
     'text': Method('Text', 'the encoder alone: a code stands where its texts put it.'),
     'text_nearest': Method(
-        'Text, known', 'the same, plus the distance to the nearest known activity of each code.'
+        'Text, known', 'text, plus the distance to the nearest known activity of each code.'
     ),
     'refined': Method('Refined', 'the same points after the graph network has moved them.'),
     'refined_nearest': Method(
-        'Refined, known', 'the same, plus the distance to the nearest known activity of each code.'
+        'Refined, known', 'refined, plus the distance to the nearest known activity of each code.'
     ),
     'euclidean': Method(
         'Euclidean', 'the control: the same encoder with a flat head, trained in the same way.'
@@ -39,7 +39,8 @@ METHODS = {
     ),
     'zero_shot': Method('Zero-shot', 'the packaged sentence encoder as it comes, by cosine.'),
     'zero_shot_nearest': Method(
-        'Zero-shot, known', 'the same, plus the nearest known activity of each code.'
+        'Zero-shot, known',
+        'the packaged sentence encoder, by a code’s own text plus its nearest known activity.',
     ),
     'lorentz_fit': Method(
         'Lorentz, no text', 'points in 32 hyperbolic dimensions, fitted to the tree alone.'

@@ -206,8 +206,7 @@ def _cold(e: Evaluation) -> list[Block]:
     return [
         Paragraph(
             f'All {e.entries:,} activities are the questions, and none is known: a code is found '
-            'by its own text alone. The model of this table was trained for it without a single '
-            'activity.'
+            'by its own text alone.'
         ),
         *_benchmarked(e, ('cold',)),
         _table(e, COLD, methods=methods),
@@ -248,8 +247,8 @@ def _new(e: Evaluation) -> list[Block]:
     return [
         Paragraph(
             'Codes that the edition before does not have look for what they came from among its '
-            'six-digit codes, by their texts; the official concordance knows the answers. The '
-            'model was trained on the edition before alone.'
+            'six-digit codes, by their texts; the official concordance knows the answers. A model '
+            'that is asked was trained on the edition before alone.'
         ),
         *_benchmarked(e, ('editions',)),
         _table(e, EDITIONS, methods=methods),
@@ -341,7 +340,7 @@ def _table(
         tuple(METHODS[name].label for name in methods),
         tuple(
             Row(
-                metric.label + {'higher': ' ↑', 'lower': ' ↓', None: ''}[metric.best],
+                metric.label + {'higher': '\u00a0↑', 'lower': '\u00a0↓', None: ''}[metric.best],
                 tuple(e.metrics.get(f'{name}/{metric.key}') for name in methods),
                 metric.best,
                 metric.decimals,

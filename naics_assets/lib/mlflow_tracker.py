@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import dagster as dg
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Metric
 
 # MLflow's own names: what makes a run nested, its title, and which of its pages an experiment has.
 EXPERIMENT_KIND = 'mlflow.experimentKind'
@@ -19,6 +21,16 @@ MODEL_TRAINING = 'custom_model_development'
 PARENT_RUN_ID = 'mlflow.parentRunId'
 RUN_NAME = 'mlflow.runName'
 DAGSTER_RUN_ID = 'dagster/run_id'
+
+
+# As many as a server takes in one request.
+_METRICS_A_BATCH = 1000
+
+
+def _metric(name: str, value: float) -> Metric:
+    from mlflow.entities import Metric
+
+    return Metric(name, float(value), int(time.time() * 1000), 0)
 
 
 def _client(tracking_uri: str) -> MlflowClient:
@@ -47,12 +59,18 @@ class JobRun:
         """The variables by which a job finds this run."""
         return {'MLFLOW_TRACKING_URI': self.tracking_uri, 'MLFLOW_RUN_ID': self.run_id}
 
-    def log_outcome(self, metrics: Mapping[str, float]) -> None:
-        """Log final figures here and on the parent, where whole runs of the graph are compared."""
+    def log_outcome(self, metrics: Mapping[str, float], group: str = '') -> None:
+        """Log final figures here and on the parent, where whole runs of the graph are compared.
+
+        Args:
+            metrics: by name.
+            group: what their names begin with on the parent, where jobs have figures of one name.
+        """
         client = _client(self.tracking_uri)
-        for run_id in (self.run_id, self.parent_id):
-            for name, value in metrics.items():
-                client.log_metric(run_id, name, value)
+        for run_id, prefix in ((self.run_id, ''), (self.parent_id, group and f'{group}/')):
+            entries = [_metric(f'{prefix}{name}', value) for name, value in metrics.items()]
+            for start in range(0, len(entries), _METRICS_A_BATCH):
+                client.log_batch(run_id, entries[start : start + _METRICS_A_BATCH])
 
     def log_report(self, files: Iterable[Path]) -> None:
         """Attach the files of a report to the run; its pictures so that runs can be compared.
@@ -102,6 +120,8 @@ class MlflowTracker(dg.ConfigurableResource):
         client = _client(self.tracking_uri)
         experiment_id = self._experiment_id(client)
         parent_id = self._parent_run(client, experiment_id, context)
+        # A job that failed before makes the whole a failed one, whatever follows.
+        failed_before = client.get_run(parent_id).info.status == 'FAILED'
         client.update_run(parent_id, status='RUNNING')
         asset = context.asset_key.to_user_string()
         tags = {
@@ -120,7 +140,7 @@ class MlflowTracker(dg.ConfigurableResource):
             status = 'FINISHED'
         finally:
             client.set_terminated(run_id, status)
-            client.set_terminated(parent_id, status)
+            client.set_terminated(parent_id, 'FAILED' if failed_before else status)
 
     def _experiment_id(self, client: MlflowClient) -> str:
         found = client.get_experiment_by_name(self.experiment)

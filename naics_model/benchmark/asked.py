@@ -12,7 +12,7 @@ import polars as pl
 from naics_model.encoder.table import read_embeddings
 from naics_model.encoder.tokens import build_token_cache
 from naics_model.evaluation.asking import cold_figures, grouped, hard_part, warm_figures
-from naics_model.evaluation.measure import distances_to, points_of
+from naics_model.evaluation.measure import check_one_space, distances_to, points_of, same_codes
 from naics_model.evaluation.placement import placement_metrics
 from naics_model.evaluation.queries import encode_texts
 from naics_model.evaluation.questions import read_questions
@@ -95,20 +95,22 @@ def measure(
         return _succession(folder, run)
     embeddings = read_embeddings(embeddings_of(run, 'embeddings'))
     questions = read_questions(folder.descriptions, folder.activities)
+    same_codes(embeddings, questions.taxonomy.codes, protocol.name)
     points = points_of(embeddings, protocol.name, '')
-    figures = grouped(
-        'structure', structure_metrics(points.distance, questions.taxonomy, questions.titles)
-    )
     if protocol.hides:
         hidden = set(hidden_codes(read_parquet(folder.code_splits), protocol.hides))
         chosen = np.array([code in hidden for code in questions.taxonomy.codes])
-        return figures | grouped(
+        return grouped(
             protocol.name,
             placement_metrics(points.distance, questions.taxonomy, questions.titles, chosen),
         )
+    figures = grouped(
+        'structure', structure_metrics(points.distance, questions.taxonomy, questions.titles)
+    )
     model, kept = run.stage(LAST_STAGE) / 'model', run.path / 'queries.safetensors'
     texts = list(dict.fromkeys(questions.texts))
     encoded = encode_texts(model, texts, kept, log)
+    check_one_space(embeddings, encoded)
     everything = distances_to(
         encoded.of(questions.texts), embeddings.tangent[questions.candidates], embeddings.curvature
     )
@@ -125,7 +127,6 @@ def _succession(folder: EditionFolder, run: EditionFolder) -> dict[str, float]:
     before = [old.codes[i] for i in six]
     truth = predecessors_of(pl.read_parquet(folder.concordance), before)
     place = {code: i for i, code in enumerate(new.codes)}
-    distance = distances_to(
-        new.tangent[[place[code] for code in truth]], old.tangent[six], old.curvature
-    )
+    rows = np.array([place[code] for code in truth], np.intp)
+    distance = distances_to(new.tangent[rows], old.tangent[six], old.curvature)
     return grouped('editions', succession_metrics(distance, truth, before))

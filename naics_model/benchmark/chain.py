@@ -57,15 +57,21 @@ def run_chain(jobs: Sequence[Job], inputs: Any, record: Path, log: Callable[[str
     Raises:
         DataError: a job failed; what it said is above.
     """
-    ended = _read(record, inputs)
+    known = _read(record, inputs)
+    ended: dict[str, str] = {}
     passed = True
     for job in jobs:
         command = [sys.executable, '-m', job.module, *job.arguments]
         said = shlex.join(['python', *command[1:]])
-        passed = passed and ended.get(job.name) == said and job.result.is_file()
-        if passed:
+        if passed and known.get(job.name) == said and job.result.is_file():
             log(f'{job.name}: done before')
+            ended[job.name] = said
             continue
+        if passed:
+            # What follows was made from another result than the one to come: it counts no more,
+            # even if this process is stopped before it gets there.
+            passed = False
+            write_json({'inputs': inputs, 'ended': ended}, record)
         log(f'{job.name}: {said}')
         environment = {name: value for name, value in os.environ.items() if name not in _OURS}
         process = subprocess.run(

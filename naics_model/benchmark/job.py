@@ -13,21 +13,26 @@ from pathlib import Path
 
 import yaml
 
+from naics_model import __version__
 from naics_model.benchmark.asked import Asked, measure, prepare
 from naics_model.benchmark.chain import Job, run_chain
 from naics_model.corpus.editions import edition_before
+from naics_model.curriculum.stage import BUILT_IN
 from naics_model.errors import DataError
 from naics_model.jobs.command import profile_path
 from naics_model.jobs.reporting import JobResult, Reporter
 from naics_model.protocols.protocol import Protocol
 from naics_model.protocols.view import build_view
-from naics_model.storage.files import sha256_of, write_json
+from naics_model.storage.files import digests, sha256_of, write_json
 from naics_model.storage.layout import EditionFolder
 from naics_model.training.cli import PROFILES
 from naics_model.training.stages import LAST_STAGE, STAGES
 
-GEOMETRIES = {'lorentz': 'text', 'euclidean': 'euclidean'}
-"""Geometry of the model -> what its figures are filed under."""
+GEOMETRIES = ('lorentz', 'euclidean')
+"""The model itself and its control; what their figures are filed under."""
+
+# To be raised when a model trained before is no longer what the same settings would give.
+_RULES = 1
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Options:
     Attributes:
         profile: of training.
         seeds: of the runs; figures are means over them.
-        geometries: keys of `GEOMETRIES`.
+        geometries: of `GEOMETRIES`.
     """
 
     profile: str
@@ -75,6 +80,8 @@ def benchmark(
     inputs = {
         'view': sha256_of(view.view_record),
         'asked': [sha256_of(path) for path in asked.token_caches],
+        'settings': [sha256_of(path) for path in _settings(options)],
+        'release': [__version__, _RULES],
     }
     found: dict[str, list[dict[str, float]]] = defaultdict(list)
     for seed in options.seeds:
@@ -84,7 +91,7 @@ def benchmark(
             jobs = _chain(title, view, run, asked, options.profile, geometry, seed)
             run_chain(jobs, inputs, run.path / 'chain.json', reporter.log)
             reporter.log(f'{title}: measuring')
-            found[GEOMETRIES[geometry]].append(measure(folder, run, asked, protocol, reporter.log))
+            found[geometry].append(measure(folder, run, asked, protocol, reporter.log))
     metrics, spread = _means(found)
     written = folder.benchmark(protocol.name).with_name('metrics.json')
     write_json(metrics, written)
@@ -96,10 +103,21 @@ def benchmark(
                 'protocol': protocol.name,
                 **asdict(options),
                 'spread': spread,
-                'said': _said(protocol, options),
+                'said': _said(protocol, options, spread),
+                'inputs': digests([folder.descriptions, folder.activities, folder.code_splits]),
             },
         )
     )
+
+
+def _settings(options: Options) -> list[Path]:
+    """Return the files that say how the models are trained."""
+    stages = [BUILT_IN / f'{curriculum}.yaml' for curriculum in STAGES.values()]
+    return [
+        profile_path(options.profile, PROFILES),
+        *sorted((PROFILES / 'overlays').glob('*.yaml')),
+        *stages,
+    ]
 
 
 def _backbone(profile: str) -> str:
@@ -144,21 +162,34 @@ def _job(name: str, room: str, arguments: Sequence[str | Path], result: Path) ->
 def _means(
     found: Mapping[str, Sequence[Mapping[str, float]]],
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the mean and the standard deviation over seeds of each figure, as `method/figure`."""
+    """Return the mean and the standard deviation over seeds of each figure, as `method/figure`.
+
+    A figure that a run leaves undefined has no mean, and of one seed nothing has a spread.
+    """
     means, spread = {}, {}
     for method, runs in found.items():
-        for name in runs[0]:
+        for name in set.intersection(*(set(run) for run in runs)):
             values = [run[name] for run in runs]
             means[f'{method}/{name}'] = statistics.fmean(values)
-            spread[f'{method}/{name}'] = statistics.stdev(values) if len(values) > 1 else 0.0
-    return means, spread
+            if len(values) > 1:
+                spread[f'{method}/{name}'] = statistics.stdev(values)
+    return dict(sorted(means.items())), dict(sorted(spread.items()))
 
 
-def _said(protocol: Protocol, options: Options) -> str:
+def _said(protocol: Protocol, options: Options, spread: Mapping[str, float]) -> str:
     """Return what the report says of these models."""
     seeds = ', '.join(map(str, options.seeds))
-    many = len(options.seeds) > 1
+    columns = ' and '.join(each.capitalize() for each in options.geometries)
+    profile = Path(options.profile).stem
+    said = (
+        f'The columns {columns} are models trained for the protocol “{protocol.name}” with the '
+        f'profile “{profile}”'
+    )
+    if not spread:
+        return f'{said}, one run with seed {seeds}.'
+    first = {name: value for name, value in spread.items() if name.endswith(('hit_at_1', '/mrr'))}
+    widest = max(first.values(), default=0.0)
     return (
-        f'Models of this protocol ({protocol.name}) were trained with the “{options.profile}” '
-        f'profile, {"the figures are means over seeds" if many else "seed"} {seeds}.'
+        f'{said}: means over seeds {seeds}. Hits at 1 and MRR have a standard deviation of up to '
+        f'{widest:.3f} between seeds.'
     )

@@ -1,8 +1,8 @@
 """What one gets for nothing: word statistics, and a sentence encoder that never saw NAICS.
 
-Texts in, distances (q, c) out, smaller is nearer. All are given what the model is given, in the
-same run. Cold, that is what is published of each candidate code (title, description, illustrative
-examples); warm, also training activities with their codes. No setting was chosen on a held-out one.
+Texts in, distances (q, c) out, smaller is nearer; all measured in the same run. Cold, that is what
+is published of each candidate code (title, description, illustrative examples); warm, also training
+activities with their codes. No setting was chosen on a held-out one.
 
     cold   bm25_distances, tfidf_distances, and the cosine of sentence vectors
     warm   lexical_distances (BM25, centroid and nearest entry, fused),

@@ -39,7 +39,7 @@ from naics_model.jobs.reporting import JobResult, Reporter
 from naics_model.protocols.protocol import PROTOCOLS
 from naics_model.protocols.redaction import asked_descriptions
 from naics_model.protocols.splits import hidden_codes
-from naics_model.storage.files import read_parquet, write_json
+from naics_model.storage.files import digests, read_parquet, write_json
 
 Floats = NDArray[np.floating]
 CEILING_DIMENSIONS = 32
@@ -101,7 +101,7 @@ def measure_baselines(inputs: Inputs, out: Path, reporter: Reporter) -> None:
     }
     for name, compare in comparisons.items():
         log(f'{name}: all questions')
-        found = _one(compare, questions, inputs)
+        found = _one(compare, questions, hard, inputs)
         metrics |= grouped(name, found)
     log('lexical and nearest: held-out entries, the others known')
     metrics |= grouped('lexical', warm_figures(_lexical(questions), questions, hard))
@@ -128,15 +128,21 @@ def measure_baselines(inputs: Inputs, out: Path, reporter: Reporter) -> None:
                 'entries': len(questions.texts),
                 'held_out': int(questions.held_out.sum()),
                 'backbone': inputs.backbone,
+                'inputs': digests(paths),
             },
         )
     )
 
 
-def _one(compare: Compare, questions: Questions, inputs: Inputs) -> dict[str, float]:
+def _one(
+    compare: Compare, questions: Questions, hard: NDArray[np.bool_], inputs: Inputs
+) -> dict[str, float]:
     """Return the figures of a method that compares a query with the codes' own texts."""
     codes = read_parquet(inputs.descriptions)
-    figures = cold_figures(compare(questions.candidate_documents, questions.texts), questions)
+    everything = compare(questions.candidate_documents, questions.texts)
+    figures = cold_figures(everything, questions)
+    # Knowing no entry is allowed under the warm protocol, too.
+    figures |= warm_figures(everything[questions.held_out], questions, hard)
     exclusions = exclusions_of(codes, questions.taxonomy)
     if exclusions.texts:
         figures |= exclusion_figures(compare(questions.documents, exclusions.texts), exclusions)
@@ -174,6 +180,8 @@ def _succession(
     old = read_parquet(before).filter(pl.col('level') == 6)
     truth = predecessors_of(read_parquet(concordance), old['code'].to_list())
     new = dict(zip(codes['code'], documents_of(codes), strict=True))
+    if not truth:
+        return succession_metrics(np.zeros((0, len(old))), truth, old['code'].to_list())
     distance = compare(documents_of(old), [new[code] for code in truth])
     return succession_metrics(distance, truth, old['code'].to_list())
 

@@ -23,7 +23,7 @@ from naics_model.evaluation.bi_encoder_training import BiEncoder, Settings, trai
 from naics_model.evaluation.questions import Questions, read_questions
 from naics_model.jobs.command import run_command
 from naics_model.jobs.reporting import JobResult, Reporter, open_reporter
-from naics_model.storage.files import write_json
+from naics_model.storage.files import digests, write_json
 
 _DESCRIPTION = """\
 Train a plain bi-encoder, and measure how well it finds the six-digit code of an activity. It is
@@ -118,8 +118,19 @@ def run(
                 'backbone_digest': backbone.digest,
                 'history': list(encoder.history),
                 'training_seconds': round(training_seconds, 1),
+                'inputs': digests([descriptions, activities]),
+                'said': _said(settings, encoder.steps),
             },
         )
+    )
+
+
+def _said(settings: Settings, steps: int) -> str:
+    """Return what the report says of it."""
+    trial = ' It is a trial, cut short by --max-steps.' if settings.max_steps else ''
+    return (
+        f'The bi-encoder was trained on {settings.backbone} for {settings.epochs} epochs '
+        f'({steps:,} steps) with seed {settings.seed}.{trial}'
     )
 
 

@@ -32,7 +32,7 @@ from naics_model.evaluation.radius import collapse_metrics, radius_metrics
 from naics_model.evaluation.structure import structure_metrics
 from naics_model.jobs.command import require_file
 from naics_model.jobs.reporting import JobResult, Reporter
-from naics_model.storage.files import read_parquet, write_json, write_parquet
+from naics_model.storage.files import digests, read_parquet, write_json, write_parquet
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,7 @@ def measure_embeddings(inputs: Inputs, out: Path, reporter: Reporter) -> None:
                 'candidates': len(questions.candidates),
                 'entries': len(questions.texts),
                 'held_out': int(questions.held_out.sum()),
+                'inputs': digests([inputs.embeddings, inputs.descriptions, inputs.activities]),
             },
         )
     )

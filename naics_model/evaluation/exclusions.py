@@ -21,8 +21,9 @@ def exclusion_metrics(
 ) -> dict[str, float]:
     """Return how often a sentence's own vector is nearer its target than the code excluding it.
 
-    * `nearer_target`: share of sentences that are strictly nearer the target, each counting once,
-      in 0 to 1. A tie counts against the model; where both distances are by chance it is .5.
+    * `nearer_target`: share of sentences that are strictly nearer the target, each counting once
+      for every code that it names and every code in whose text it stands, in 0 to 1. A tie counts
+      against the method; where both distances are by chance, and never equal, it is .5.
     * `macro_nearer_target`: mean over the excluding codes of the share of their sentences.
 
     Without a sentence neither is defined, and both are left out.

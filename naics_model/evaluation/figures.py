@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
@@ -23,6 +22,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
+from naics_model.evaluation.points import Points
 from naics_model.taxonomy.tree import LEVELS, Taxonomy
 
 Floats = NDArray[np.floating]
@@ -68,18 +68,6 @@ STYLE: Any = {
     'ytick.color': QUIET,
     'legend.frameon': False,
 }
-
-
-@dataclass(frozen=True)
-class Points:
-    """One set of embeddings as the pictures need it: a name, a colour, (n, d) tangent vectors at
-    the origin, (n,) radii, and the (n, n) distances."""
-
-    name: str
-    colour: str
-    tangent: Floats
-    radius: Floats
-    distance: Floats
 
 
 def loss_curves(runs: Sequence[tuple[str, Sequence[Mapping[str, float]]]]) -> bytes | None:

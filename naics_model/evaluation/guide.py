@@ -6,9 +6,17 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from naics_model.evaluation.guide_search import COLD, EXCLUSIONS, WARM, WARM_HARD
+from naics_model.evaluation.guide_search import (
+    COLD,
+    EDITIONS,
+    EXCLUSIONS,
+    PLACEMENT,
+    WARM,
+    WARM_HARD,
+)
 from naics_model.evaluation.guide_space import RADIUS, STRUCTURE
 from naics_model.evaluation.methods import METHODS
+from naics_model.evaluation.metric import in_group
 
 SUMMARY = tuple(
     metric
@@ -43,7 +51,13 @@ def overview(metrics: Mapping[str, float]) -> pl.DataFrame:
     Returns:
         measure String, then one Float64 column for each method that has one of them.
     """
-    first = (*SUMMARY, *(m for m in COLD if m.key in _FIRST_OF_COLD), EXCLUSIONS[0])
+    first = (
+        *SUMMARY,
+        *(metric for metric in COLD if metric.key in _FIRST_OF_COLD),
+        *(m for group in ('heldout_codes', 'heldout_subtrees') for m in in_group(group, PLACEMENT)),
+        *EDITIONS,
+        EXCLUSIONS[0],
+    )
     methods = [name for name in METHODS if any(f'{name}/{m.key}' in metrics for m in first)]
     rows = [
         {

@@ -66,9 +66,8 @@ WARM = (
     Metric(
         'warm/calibration_error',
         'Calibration error',
-        'How far a stated confidence is from the share of answers that are right, on average: at '
-        '0.05 an answer given with 80 % is right in 75 to 85 % of cases. Only of methods that '
-        'state one.',
+        'How far a stated confidence is from the share of answers that are right, on average over '
+        'ten groups of questions. Only of methods that state one.',
         best='lower',
     ),
 )
@@ -91,7 +90,7 @@ PLACEMENT = (
     Metric(
         'placement/parent_hit_at_1',
         'Parent hit@1',
-        'How often the nearest five-digit code to an unseen six-digit one is its parent. Without '
+        'How often the nearest five-digit code to a six-digit one is its parent. Without '
         'the easy cases: only children, and children named like their parent.',
     ),
     Metric('placement/parent_hit_at_5', 'Parent hit@5', 'How often it is among the nearest five.'),
@@ -110,7 +109,8 @@ PLACEMENT = (
     Metric(
         'placement/trivial_parent_hit_at_1',
         'Parent hit@1, easy cases',
-        'The cases that are left out above. Their parent repeats them word for word.',
+        'The cases that are left out above, on all levels: only children, and children named like '
+        'their parent.',
     ),
 )
 EDITIONS = (
@@ -127,8 +127,8 @@ EDITIONS = (
     Metric(
         'editions/recall_at_1',
         'Recall@1',
-        'Share of all predecessors that stand first. Many new codes came from several old ones, so '
-        'that 1 is out of reach.',
+        'Of each new code the share of its predecessors that stands first, on average. Many came '
+        'from several old codes, so that 1 is out of reach.',
     ),
     Metric('editions/recall_at_3', 'Recall@3', 'Share of them among the nearest three.'),
     Metric('editions/mrr', 'MRR', 'Mean of 1 / place of the first predecessor.'),

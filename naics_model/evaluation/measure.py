@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from naics_model.encoder.table import Embeddings
 from naics_model.errors import DataError
-from naics_model.evaluation.figures import Points
+from naics_model.evaluation.points import Points
 from naics_model.evaluation.queries import Encoded
 from naics_model.geometry.lorentz import pairwise_distance, radius
 

@@ -24,8 +24,12 @@ METHODS = {
     'refined_nearest': Method(
         'Refined, known', 'refined, plus the distance to the nearest known activity of each code.'
     ),
+    'lorentz': Method(
+        'Lorentz', 'a model of this project, trained under the protocol that is asked about.'
+    ),
     'euclidean': Method(
-        'Euclidean', 'the control: the same encoder with a flat head, trained in the same way.'
+        'Euclidean',
+        'its control: the same encoder with a flat head, on the same files, steps and seeds.',
     ),
     'bi_encoder': Method(
         'Bi-encoder',
@@ -51,7 +55,7 @@ METHODS = {
 }
 
 MODELS = ('text', 'text_nearest', 'refined', 'refined_nearest')
-"""The methods that are this project's own."""
+"""The methods that are the edition's own model."""
 
-CONTROL = 'euclidean'
-"""The method that is neither: the same model in flat space."""
+BENCHMARKED = ('lorentz', 'euclidean')
+"""The methods that are trained to be measured, in both geometries."""

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from naics_model.encoder.embedder import CONFIG_FILE, WEIGHTS_FILE, NaicsEmbedder
+from naics_model.encoder.tokens import MAX_LENGTH
 from naics_model.errors import DataError
 from naics_model.storage.files import sha256_of
 from naics_model.storage.tensors import read_tensors, write_tensors
@@ -24,6 +25,8 @@ from naics_model.storage.tensors import read_tensors, write_tensors
 # Texts between two lines of progress: about two seconds' work on two cores.
 _CHUNK = 512
 _WHAT = 'a file of encoded questions'
+# To be raised when the same model would make other points of the same texts.
+_RULES = 1
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ def encode_texts(
     """
     asked = {
         'model': [sha256_of(model / name) for name in (CONFIG_FILE, WEIGHTS_FILE)],
+        'rules': _RULES,
+        'max_length': MAX_LENGTH,
         'texts': hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest(),
     }
     place = {text: row for row, text in enumerate(texts)}

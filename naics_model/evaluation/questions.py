@@ -61,7 +61,7 @@ def read_questions(descriptions: Path, activities: Path) -> Questions:
 
     Raises:
         DataError: a file is missing, an entry's code is not a six-digit code of the edition, or
-            no entry is held out.
+            fewer than two entries are held out.
     """
     codes = read_parquet(descriptions)
     taxonomy = taxonomy_of(codes)
@@ -75,9 +75,11 @@ def read_questions(descriptions: Path, activities: Path) -> Questions:
             f'codes of {descriptions}: build both for the same edition.'
         )
     held_out = (entries['split'] == 'heldout').to_numpy()
-    if not held_out.any():
+    # Two at least: a confidence is fitted on one half and used on the other.
+    if held_out.sum() < 2:
         raise DataError(
-            f'{activities} holds no held-out activity to ask about: build the activities again.'
+            f'{activities} holds {held_out.sum()} held-out activities, too few to ask about: build '
+            'the activities again.'
         )
     return Questions(
         taxonomy=taxonomy,

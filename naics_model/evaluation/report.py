@@ -31,7 +31,7 @@ from naics_model.evaluation.guide_search import (
     WARM_HARD,
 )
 from naics_model.evaluation.guide_space import COLLAPSE, RADIUS, STRUCTURE
-from naics_model.evaluation.methods import CONTROL, METHODS, MODELS
+from naics_model.evaluation.methods import BENCHMARKED, METHODS, MODELS
 from naics_model.evaluation.metric import Metric, in_group
 from naics_model.evaluation.report_training import duration, provenance, training
 from naics_model.evaluation.runs import Run
@@ -46,11 +46,12 @@ class Evaluation:
         codes: number of codes; `candidates` of them have six digits.
         entries: number of entries of the index; `held_out` of them are asked.
         metrics: figures by `<method>/<group>/<name>`, and `edition/spearman_ceiling`.
-        benchmarked: the protocols under which models of their own were trained, each with what
-            there is to say of it.
+        said: what there is to say of models trained to be measured, by protocol, and of
+            `bi_encoder`; what is not there was not trained.
+        left_out: results that are there, but were made from other files than the edition has now.
         stages: the training runs in order; `refinement`: that run, if there is one.
         inputs: (path, sha256) of every file read.
-        command: the command line that made the report.
+        commands: (what, command line) of each measuring job and of the report itself.
         software: versions by name.
     """
 
@@ -60,11 +61,12 @@ class Evaluation:
     entries: int
     held_out: int
     metrics: Mapping[str, float]
-    benchmarked: Mapping[str, str]
+    said: Mapping[str, str]
+    left_out: tuple[str, ...]
     stages: tuple[Run, ...]
     refinement: Run | None
     inputs: tuple[tuple[str, str], ...]
-    command: str
+    commands: tuple[tuple[str, str], ...]
     software: Mapping[str, str]
 
     @property
@@ -83,7 +85,7 @@ def build_report(evaluation: Evaluation, pictures: Mapping[str, bytes]) -> Docum
 
     Args:
         evaluation: what was found.
-        pictures: PNG bytes by file name, see `PICTURES`; one that is not there is left out.
+        pictures: PNG bytes by file name; one that is not there is left out.
     """
     e = evaluation
     return Document(
@@ -103,7 +105,7 @@ def build_report(evaluation: Evaluation, pictures: Mapping[str, bytes]) -> Docum
             Section('From the general to the specific', _radius(e, pictures)),
             Section('Has it collapsed?', (_table(e, COLLAPSE, 'collapse'), _terms(COLLAPSE))),
             Section('Training', training(e.stages, e.runs, pictures.get('losses.png'))),
-            Section('Commands and versions', provenance(e.runs, e.command, e.inputs, e.software)),
+            Section('Commands and versions', provenance(e.runs, e.commands, e.inputs, e.software)),
         ),
     )
 
@@ -111,15 +113,16 @@ def build_report(evaluation: Evaluation, pictures: Mapping[str, bytes]) -> Docum
 def _lead(e: Evaluation) -> tuple[str, ...]:
     hits = {name: e.metrics[f'{name}/warm/hit_at_1'] for name in e.measured(METHODS, 'warm')}
     ours = {name: hits[name] for name in hits if name in MODELS}
-    others = {name: hits[name] for name in hits if name not in (*MODELS, CONTROL)}
-    best, bar = max(ours, key=ours.__getitem__), max(others, key=others.__getitem__)
+    others = {name: hits[name] for name in hits if name not in (*MODELS, *BENCHMARKED)}
+    best, bar = (max(them, key=them.__getitem__) for them in (ours, others))
     verdict = 'beats' if ours[best] > others[bar] else 'does not beat'
     return (
-        f'Asked with activities that stand in no text the model reads, the refined embeddings put '
-        f'the right one of {e.candidates:,} codes first in {_percent(hits["refined"])} of cases, '
-        f'and in {_percent(hits["refined_nearest"])} where the known activities are looked at as '
-        f'well. The best baseline, {METHODS[bar].label}, does so in {_percent(hits[bar])}: on this '
-        f'measure the model {verdict} it.',
+        f'Asked with activities that stand in no text the model reads, the model at its best '
+        f'({METHODS[best].label}) puts the right one of {e.candidates:,} codes first in '
+        f'{_percent(ours[best])} of cases; without a look at the known activities the refined '
+        f'embeddings do so in {_percent(hits["refined"])}. The best baseline '
+        f'({METHODS[bar].label}) does so in {_percent(others[bar])}: on this measure the model '
+        f'{verdict} it.',
         f'Distances between codes follow the tree with a rank correlation of '
         f'{e.metrics["refined/structure/spearman"]:.3f} after refinement and '
         f'{e.metrics["text/structure/spearman"]:.3f} before; '
@@ -158,8 +161,12 @@ def _caveats(e: Evaluation) -> tuple[str, ...]:
         'therefore not among them, which makes these questions harder than the whole index.',
         'All baselines read the title, the description and the illustrative examples of each '
         'code; the model reads its exclusions as well.',
-        'Where a table does not say that it is a mean over seeds, it is one run with one seed: '
-        'differences of a point or two may be chance.',
+        'Where it is not said that figures are means over seeds, they are of one run with one '
+        'seed: differences of a point or two may be chance.',
+        *(
+            f'Left out, because it was made from other files than the edition has now: {name}.'
+            for name in e.left_out
+        ),
     )
 
 
@@ -172,8 +179,8 @@ def _warm(e: Evaluation, pictures: Mapping[str, bytes]) -> list[Block]:
             'look at the nearest of them. The model encodes the question and looks for the nearest '
             'codes in the same space. Ties count against the method.'
         ),
-        *_benchmarked(e, ('warm',) if 'warm' in e.benchmarked else ()),
         _table(e, WARM, methods=methods),
+        *_said(e, ('warm', 'bi_encoder')),
         Paragraph(
             'The hard part: questions whose nearest known activity (by pieces of words, for all '
             'methods alike) belongs to another code, so that copying does not help.'
@@ -183,9 +190,10 @@ def _warm(e: Evaluation, pictures: Mapping[str, bytes]) -> list[Block]:
             pictures,
             'reliability.png',
             'Confidence against the share of right answers',
-            'Left: how sure the model is of its first answer against how often it is right, in ten '
-            'groups of equally many questions; on the diagonal it knows what it knows. Right: '
-            'answering only the surest questions, how many of the answers are right. The '
+            'Without a look at the known activities. Left: how sure the model is of its first '
+            'answer against how often it is right, in ten groups of equally many questions; on the '
+            'diagonal it knows what it knows. Right: answering only the surest questions, how many '
+            'of the answers are right. The '
             'confidence is a softmax over all codes whose one temperature was fitted on the other '
             'half of the questions.',
         ),
@@ -193,8 +201,8 @@ def _warm(e: Evaluation, pictures: Mapping[str, bytes]) -> list[Block]:
             pictures,
             'sectors.png',
             'First answers by sector',
-            'Share of the questions of a sector (row) whose first answer is in a sector (column). '
-            'The diagonal is right.',
+            'Share of the questions of a sector (row) whose first answer, by the refined '
+            'embeddings alone, is in a sector (column). The diagonal is right.',
         ),
         _terms(WARM),
         _methods(methods),
@@ -243,7 +251,11 @@ def _unseen(e: Evaluation) -> list[Block]:
 def _new(e: Evaluation) -> list[Block]:
     methods = e.measured(METHODS, 'editions')
     if not methods:
-        return [Paragraph('The edition before this one was not at hand, so nothing is compared.')]
+        return [
+            Paragraph(
+                'Nothing is compared: this edition has none before it, or that one is not on disk.'
+            )
+        ]
     return [
         Paragraph(
             'Codes that the edition before does not have look for what they came from among its '
@@ -259,13 +271,23 @@ def _new(e: Evaluation) -> list[Block]:
 def _exclusions(e: Evaluation) -> list[Block]:
     if not e.measured(METHODS, 'exclusions'):
         return [Paragraph('No code of this edition excludes anything.')]
-    return [_table(e, EXCLUSIONS, 'exclusions'), _terms(EXCLUSIONS)]
+    return [
+        Paragraph(
+            'Of the model this is memory, not understanding of what is new: it has read these very '
+            'sentences, and learned from them which codes are hard negatives. The baselines have '
+            'not; but a sentence mostly quotes the title of the code that it names, so that '
+            'matching words answers it.'
+        ),
+        _table(e, EXCLUSIONS, 'exclusions'),
+        _terms(EXCLUSIONS),
+    ]
 
 
 def _structure(e: Evaluation, pictures: Mapping[str, bytes]) -> list[Block]:
     methods = e.measured(METHODS, 'structure')
     return [
         _table(e, STRUCTURE, methods=methods),
+        *_said(e, ('warm',)),
         *_figure(
             pictures,
             'distances.png',
@@ -305,8 +327,8 @@ def _radius(e: Evaluation, pictures: Mapping[str, bytes]) -> list[Block]:
 
 def _benchmarked(e: Evaluation, protocols: Sequence[str]) -> list[Block]:
     """Return what is known of the models of some protocols, or how to train them."""
-    said: list[Block] = [Paragraph(e.benchmarked[p]) for p in protocols if p in e.benchmarked]
-    missing = [p for p in protocols if p not in e.benchmarked]
+    said = _said(e, protocols)
+    missing = [p for p in protocols if p not in e.said]
     if missing:
         said += [
             Paragraph(
@@ -321,6 +343,10 @@ def _benchmarked(e: Evaluation, protocols: Sequence[str]) -> list[Block]:
             ),
         ]
     return said
+
+
+def _said(e: Evaluation, names: Sequence[str]) -> list[Block]:
+    return [Paragraph(e.said[name]) for name in names if name in e.said]
 
 
 def _figure(pictures: Mapping[str, bytes], name: str, alt: str, caption: str) -> list[Block]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from naics_model import __version__
 from naics_model.corpus.descriptions import taxonomy_of
 from naics_model.encoder.table import read_embeddings
+from naics_model.errors import DataError
 from naics_model.evaluation import figures, figures_search
 from naics_model.evaluation.calibration import reliability
 from naics_model.evaluation.document import Document, to_html, to_markdown
@@ -28,6 +29,7 @@ from naics_model.jobs.reporting import JobResult, Reporter
 from naics_model.protocols.protocol import PROTOCOLS
 from naics_model.storage.files import (
     atomic_write,
+    digests,
     read_json,
     read_parquet,
     sha256_of,
@@ -40,6 +42,8 @@ from naics_model.training.stages import STAGES
 
 OWN_PROTOCOL = 'warm'
 """The protocol of the model that the graph trains."""
+
+NEEDED = ('baselines', 'text', 'refined')
 
 LIBRARIES = ('torch', 'transformers', 'numpy', 'scipy', 'scikit-learn', 'bm25s')
 
@@ -56,29 +60,47 @@ def write_report(folder: EditionFolder, command: str, reporter: Reporter) -> Eva
         reporter: told the result at the end.
 
     Raises:
-        DataError: a result is missing, or is not the result of a job.
+        DataError: a result is missing, is not the result of a job, or was measured of other files
+            than the edition has now.
     """
-    needed = [folder.evaluated(name) for name in ('baselines', 'text', 'refined')]
-    optional = [folder.evaluated('bi_encoder')]
-    results = {path: read_json(path) for path in [*needed, *filter(Path.is_file, optional)]}
-    metrics: dict[str, float] = {}
-    for result in results.values():
-        metrics |= result['metrics']
-    benchmarks = {
-        name: read_json(path) for name in PROTOCOLS if (path := folder.benchmark(name)).is_file()
+    results = {what: read_json(folder.evaluated(what)) for what in NEEDED}
+    now = digests(
+        [
+            folder.descriptions,
+            folder.activities,
+            folder.code_splits,
+            folder.text_embeddings,
+            folder.refined_embeddings,
+        ]
+    )
+    for what, result in results.items():
+        if differing := _differing(result, now):
+            raise DataError(
+                f'{folder.evaluated(what)} was measured of other files than the edition has now '
+                f'({", ".join(differing)}): measure it again (`python -m naics_model.evaluation '
+                f'{what} --edition {folder.edition}`).'
+            )
+    optional = {
+        'bi_encoder': folder.evaluated('bi_encoder'),
+        **{name: folder.benchmark(name) for name in PROTOCOLS},
     }
-    for name, result in benchmarks.items():
+    there = {name: read_json(path) for name, path in optional.items() if path.is_file()}
+    left_out = tuple(name for name, result in there.items() if _differing(result, now))
+    results |= {name: result for name, result in there.items() if name not in left_out}
+    metrics: dict[str, float] = {}
+    for name, result in results.items():
         metrics |= _of_protocol(name, result['metrics'])
     stages = _runs([folder.stage(name) / 'result.json' for name in STAGES])
     refinement = _runs([folder.refinement / 'result.json'])
-    measured = results[needed[1]]['details']
+    measured = results['text']['details']
     inputs = [
-        *results,
-        *(folder.benchmark(name) for name in benchmarks),
         folder.descriptions,
         folder.activities,
+        folder.code_splits,
         folder.text_embeddings,
         folder.refined_embeddings,
+        *(folder.answers(what) for what in ('text', 'refined')),
+        *(path for name, path in optional.items() if name in results),
     ]
     evaluation = Evaluation(
         edition=folder.edition,
@@ -87,11 +109,19 @@ def write_report(folder: EditionFolder, command: str, reporter: Reporter) -> Eva
         entries=measured['entries'],
         held_out=measured['held_out'],
         metrics=metrics,
-        benchmarked={name: result['details']['said'] for name, result in benchmarks.items()},
+        said={
+            name: result['details']['said']
+            for name, result in results.items()
+            if 'said' in result['details']
+        },
+        left_out=left_out,
         stages=stages,
         refinement=refinement[0] if refinement else None,
         inputs=tuple((str(path), sha256_of(path)) for path in inputs),
-        command=command,
+        commands=(
+            *((name, result['command']) for name, result in results.items()),
+            ('this report', command),
+        ),
         software={
             'naics-lorentz': __version__,
             'Python': platform.python_version(),
@@ -106,24 +136,30 @@ def write_report(folder: EditionFolder, command: str, reporter: Reporter) -> Eva
         JobResult(
             metrics=metrics,
             files=written,
-            details={**measured, 'benchmarked': sorted(benchmarks)},
+            details={**measured, 'gathered': sorted(results), 'left_out': list(left_out)},
         )
     )
     return evaluation
 
 
-def _of_protocol(protocol: str, metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return the figures of a benchmark that belong into the report.
+def _differing(result: Mapping[str, Any], now: Mapping[str, str]) -> list[str]:
+    """Return which of the files that a result was made from are others now."""
+    made_from = result['details'].get('inputs', {})
+    return sorted(name for name, digest in made_from.items() if now.get(name) != digest)
 
-    Those that the protocol asks for. Under `warm` that is what the edition's own model is asked,
-    so that of the benchmark the control is taken, with all its figures.
+
+def _of_protocol(name: str, metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the figures of a result that belong into the report.
+
+    Of a benchmark those that its protocol asks for, because each protocol has models of its own.
+    Under `warm` these are all: they stand beside the edition's own model, which is asked the same.
     """
-    if protocol == OWN_PROTOCOL:
-        return {name: value for name, value in metrics.items() if name.startswith('euclidean/')}
+    if name not in PROTOCOLS or name == OWN_PROTOCOL:
+        return dict(metrics)
     return {
-        name: value
-        for name, value in metrics.items()
-        if name.split('/')[1].removesuffix('_unquoted') == protocol
+        figure: value
+        for figure, value in metrics.items()
+        if figure.split('/')[1].removesuffix('_unquoted') == name
     }
 
 

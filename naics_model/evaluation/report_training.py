@@ -79,7 +79,7 @@ def _mix(run: Run) -> Table:
 
 def provenance(
     runs: Sequence[Run],
-    command: str,
+    measured: Sequence[tuple[str, str]],
     inputs: Sequence[tuple[str, str]],
     software: Mapping[str, str],
 ) -> list[Block]:
@@ -87,14 +87,14 @@ def provenance(
 
     Args:
         runs: the jobs that trained the model.
-        command: the command line of the report.
+        measured: (what, command line) of the jobs that measured it.
         inputs: (path, sha256) of every file read.
         software: versions by name.
     """
     commands = [f'# {run.name}\n{run.command}' for run in runs if run.command]
     return [
         Paragraph('The exact commands:'),
-        Code('\n\n'.join([*commands, f'# this report\n{command}'])),
+        Code('\n\n'.join([*commands, *(f'# {what}\n{said}' for what, said in measured)])),
         Paragraph('The files that were read, by sha256:'),
         Code('\n'.join(f'{path}\n    {digest}' for path, digest in inputs)),
         Paragraph('Software: ' + ', '.join(f'{n} {v}' for n, v in software.items()) + '.'),

@@ -1,8 +1,7 @@
 """From a person's words to the right code: ranks of the true code among the six-digit codes.
 
-Arrays in, figures by name out. The queries are held-out activities, which stand in no text that
-the model reads, so these are the figures that generalise. How queries become distances is the
-business of `job` (hyperbolic) and `baselines`.
+Arrays in, figures by name out. What is asked, and what may be known then, is said in `asking`; how
+queries become distances is the business of `measure` and `baselines`.
 """
 
 from __future__ import annotations

@@ -50,13 +50,15 @@ def succession_metrics(
       is among the first k; a code that came from two has at most .5 at 1.
     * `mrr`: mean of 1 / rank of the first predecessor; `asked`: number of new codes.
 
-    Ties count against the method.
+    Ties count against the method. Without a new code there is no figure but `asked`.
 
     Args:
         distance: (m, b) from each new code to each code of the edition before.
         truth: the m new codes in the rows' order -> their predecessors, at least one.
         before: the b codes.
     """
+    if not truth:
+        return {'asked': 0.0}
     place = {code: column for column, code in enumerate(before)}
     rows = [(row, place[p]) for row, found in enumerate(truth.values()) for p in found]
     row, column = np.array(rows, np.intp).T

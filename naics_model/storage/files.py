@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,11 @@ def _replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def digests(paths: Iterable[Path]) -> dict[str, str]:
+    """Return the sha256 of files by their names without the ending."""
+    return {path.stem: sha256_of(path) for path in paths}
 
 
 def read_steady(path: Path) -> bytes:

@@ -39,7 +39,7 @@ GRAPH = {
     },
     'refinement': {'refined_embeddings': {'text_embeddings', 'descriptions'}},
     'evaluation': {
-        'baselines': {'descriptions', 'activities', 'code_splits', 'concordance'},
+        'baselines': {'descriptions', 'activities', 'code_splits'},
         'text_evaluation': {'text_embeddings', 'descriptions', 'activities'},
         'refined_evaluation': {
             'refined_embeddings',
@@ -58,7 +58,12 @@ GRAPH = {
         'bi_encoder': {'descriptions', 'activities'},
     },
     'benchmark': {
-        f'benchmark_{protocol}': {'descriptions', 'activities', 'code_splits', 'concordance'}
+        f'benchmark_{protocol}': {
+            'descriptions',
+            'activities',
+            'code_splits',
+            *(['concordance'] if protocol == 'editions' else []),
+        }
         for protocol in PROTOCOLS
     },
 }

@@ -30,7 +30,12 @@ def benchmark_asset(protocol: Protocol) -> dg.AssetsDefinition:
     @naics_asset(
         name=f'benchmark_{protocol.name}',
         group_name='benchmark',
-        deps=['descriptions', 'activities', 'code_splits', 'concordance'],
+        deps=[
+            'descriptions',
+            'activities',
+            'code_splits',
+            *(['concordance'] if protocol.of_edition_before else []),
+        ],
         kinds={'pytorch', 'mlflow'},
         pool='gpu',
         code_version='1',
@@ -55,7 +60,7 @@ def benchmark_asset(protocol: Protocol) -> dg.AssetsDefinition:
         result_path = folder.benchmark(protocol.name)
         with plain_errors(), mlflow.job_run(context) as run:
             result = jobs.run(context, 'naics_model.benchmark', arguments, result_path)
-            run.log_outcome(result['metrics'])
+            run.log_outcome(result['metrics'], protocol.name)
         table = markdown_table(overview(result['metrics']))
         return job_result(
             result, 'metrics', {'overview': dg.MetadataValue.md(table), 'mlflow_run': run.run_id}

@@ -75,6 +75,22 @@ def test_other_inputs_or_settings_run_what_follows_again(jobs: list[Job], tmp_pa
     assert said(tmp_path)[8:] == ['one', 'two', 'three']
 
 
+def test_what_follows_a_job_that_ran_again_is_never_done_before(
+    jobs: list[Job], tmp_path: Path
+) -> None:
+    run(jobs, tmp_path)
+    # The first job is to run again, and the chain is stopped after it.
+    jobs[0].result.unlink()
+    (tmp_path / 'two.fails').touch()
+    with pytest.raises(DataError):
+        run(jobs, tmp_path)
+    (tmp_path / 'two.fails').unlink()
+    assert jobs[2].result.is_file()
+    assert [line for line in run(jobs, tmp_path) if line.endswith('done before')] == [
+        'one: done before'
+    ]
+
+
 def test_a_job_speaks_to_no_launcher_and_no_tracker_of_the_whole(
     jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -311,7 +311,7 @@ def test_metric_names_are_accepted_by_mlflow(files, tmp_path):
     ('change', 'sentence'),
     [
         (pl.lit('999999').alias('code'), '999999, which are not six-digit codes'),
-        (pl.lit('train').alias('split'), 'no held-out activity'),
+        (pl.lit('train').alias('split'), '0 held-out activities, too few'),
         (pl.lit('heldout').alias('split'), 'two train activities'),
     ],
 )

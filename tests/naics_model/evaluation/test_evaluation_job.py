@@ -112,7 +112,7 @@ def metrics_of(folder: EditionFolder, what: str) -> dict[str, float]:
 def test_baselines_are_measured_under_every_protocol(measured):
     metrics = metrics_of(measured, 'baselines')
     groups = {name.rpartition('/')[0] for name in metrics}
-    own = ('cold', 'cold_unquoted', 'exclusions', 'heldout_codes', 'heldout_subtrees', 'parents')
+    own = ('cold', 'cold_unquoted', *WARM_GROUPS, 'exclusions', *HIDING, 'parents')
     assert groups == {
         'edition',
         *(f'{name}/{group}' for name in ('bm25', 'tfidf', 'zero_shot') for group in own),
@@ -126,6 +126,7 @@ def test_baselines_are_measured_under_every_protocol(measured):
 
 
 WARM_GROUPS = ('warm', 'warm_hard')
+HIDING = ('heldout_codes', 'heldout_subtrees')
 
 
 @pytest.mark.parametrize('what', ['text', 'refined'])
@@ -197,43 +198,72 @@ def test_metric_names_are_accepted_by_mlflow(measured):
         _validate_metric_name(name)
 
 
-def test_a_benchmark_adds_its_protocol_and_nothing_else(measured, tmp_path):
-    shutil.copytree(measured.path, tmp_path / EDITION)
-    folder = EditionFolder(tmp_path, EDITION)
-    hits = {f'text/{metric.key}': 0.123 for metric in COLD}
-    write_json(
-        {
-            'metrics': {**hits, 'text/structure/spearman': 0.456, 'euclidean/cold/hit_at_1': 0.1},
-            'details': {'said': 'Models of this protocol (cold) were trained twice.'},
-        },
-        folder.benchmark('cold'),
-    )
+def with_result(
+    measured: EditionFolder, root: Path, path: Path, **content: object
+) -> EditionFolder:
+    """Copy what was measured, add another result, and write the report again."""
+    shutil.copytree(measured.path, root / EDITION)
+    folder = EditionFolder(root, EDITION)
+    write_json({'command': 'python', **content}, root / EDITION / path.relative_to(measured.path))
     assert run(folder, 'report') == 0
+    return folder
+
+
+def test_a_benchmark_adds_its_protocol_and_nothing_else(measured, tmp_path):
+    hits = {f'lorentz/{metric.key}': 0.123 for metric in COLD}
+    folder = with_result(
+        measured,
+        tmp_path,
+        measured.benchmark('cold'),
+        metrics={**hits, 'lorentz/structure/spearman': 0.456, 'euclidean/cold/hit_at_1': 0.1},
+        details={'said': 'The columns Lorentz and Euclidean are models of two seeds.'},
+    )
     metrics = read_json(folder.evaluation / 'metrics.json')['metrics']
-    assert metrics['text/cold/hit_at_1'] == 0.123
-    assert metrics['text/structure/spearman'] != 0.456
+    assert metrics['lorentz/cold/hit_at_1'] == 0.123
+    assert 'lorentz/structure/spearman' not in metrics
     page = (folder.evaluation / 'evaluation_report.md').read_text()
-    assert 'were trained twice' in page
+    assert 'models of two seeds' in page
     assert '--protocol cold' not in page
 
 
-def test_of_the_warm_benchmark_the_control_is_taken(measured, tmp_path):
+def test_models_of_the_warm_benchmark_stand_beside_the_editions_own(measured, tmp_path):
+    figures = {'lorentz/warm/hit_at_1': 0.123, 'euclidean/warm/hit_at_1': 0.456}
+    folder = with_result(
+        measured,
+        tmp_path,
+        measured.benchmark('warm'),
+        metrics={**figures, 'euclidean/structure/spearman': 0.789},
+        details={'said': 'Both were trained for warm.'},
+    )
+    metrics = read_json(folder.evaluation / 'metrics.json')['metrics']
+    assert figures.items() <= metrics.items()
+    assert metrics['euclidean/structure/spearman'] == 0.789
+    # Said beside search and beside structure, where its columns are.
+    assert (folder.evaluation / 'evaluation_report.md').read_text().count('Both were trained') == 2
+
+
+def test_a_result_of_other_files_is_left_out_and_named(measured, tmp_path):
+    folder = with_result(
+        measured,
+        tmp_path,
+        measured.evaluated('bi_encoder'),
+        metrics={'bi_encoder/warm/hit_at_1': 1.0},
+        details={'said': 'The bar.', 'inputs': {'activities': 'of last year'}},
+    )
+    metrics = read_json(folder.evaluation / 'metrics.json')['metrics']
+    assert 'bi_encoder/warm/hit_at_1' not in metrics
+    page = (folder.evaluation / 'evaluation_report.md').read_text()
+    assert 'made from other files than the edition has now: bi_encoder.' in page
+    assert 'The bar.' not in page
+
+
+@pytest.mark.parametrize('changed', ['activities', 'text_embeddings'])
+def test_a_report_of_other_files_than_were_measured_is_refused(measured, tmp_path, capsys, changed):
     shutil.copytree(measured.path, tmp_path / EDITION)
     folder = EditionFolder(tmp_path, EDITION)
-    figures = {'text/warm/mrr': 0.123, 'euclidean/warm/mrr': 0.456, 'euclidean/warm/hit_at_1': 1}
-    write_json(
-        {
-            'metrics': {**figures, 'euclidean/structure/spearman': 0.789},
-            'details': {'said': 'Models of this protocol (warm) were trained, too.'},
-        },
-        folder.benchmark('warm'),
-    )
-    assert run(folder, 'report') == 0
-    metrics = read_json(folder.evaluation / 'metrics.json')['metrics']
-    assert metrics['text/warm/mrr'] == metrics_of(measured, 'text')['text/warm/mrr'] != 0.123
-    assert metrics['euclidean/warm/mrr'] == 0.456
-    assert metrics['euclidean/structure/spearman'] == 0.789
-    assert 'were trained, too' in (folder.evaluation / 'evaluation_report.md').read_text()
+    write_parquet(pl.read_parquet(folder.file(changed)).head(9), folder.file(changed))
+    assert run(folder, 'report') == 1
+    assert f'({changed}): measure it again' in said_once(capsys)
 
 
 def test_a_picture_that_is_no_longer_drawn_goes(measured, tmp_path):
@@ -300,7 +330,7 @@ def test_activities_without_a_held_out_part_are_refused(copied, capsys):
     rows = pl.read_parquet(copied.activities).with_columns(split=pl.lit('train'))
     write_parquet(rows, copied.activities)
     assert run(copied, 'text') == 1
-    assert 'no held-out activity' in said_once(capsys)
+    assert 'holds 0 held-out activities, too few' in said_once(capsys)
 
 
 def test_an_unknown_edition_is_refused(tmp_path, capsys):

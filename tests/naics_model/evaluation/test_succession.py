@@ -49,6 +49,10 @@ def test_a_code_that_came_from_two_has_half_at_one():
     assert (figures['hit_at_1'], figures['recall_at_1'], figures['recall_at_3']) == (1.0, 0.5, 1.0)
 
 
+def test_without_a_new_code_there_is_no_figure():
+    assert succession_metrics(np.zeros((0, 3)), {}, BEFORE) == {'asked': 0.0}
+
+
 def test_a_tie_counts_against_the_method():
     figures = succession_metrics(np.ones((1, 3)), {'111191': ['111130']}, BEFORE)
     assert (figures['hit_at_1'], figures['mrr']) == (0.0, pytest.approx(1 / 3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib
@@ -14,6 +15,9 @@ from naics_model.evaluation.calibration import Reliability
 from naics_model.evaluation.figures import QUIET, STYLE, png
 
 Floats = NDArray[np.floating]
+
+# Longer names of sectors would leave no room for twenty columns.
+_LABEL = 30
 
 
 def reliability_curves(
@@ -82,10 +86,13 @@ def sector_confusion(counts: NDArray[np.integer], names: Sequence[str]) -> bytes
                     fontsize=8,
                     color='white' if share[row, column] > 55 else '#1c2733',
                 )
-        panel.set_xticks(range(size), [name.partition(' ')[0] for name in names])
+        panel.set_xticks(range(size), [name.partition(' ')[0] for name in names], fontsize=7.5)
         panel.set_yticks(
             range(size),
-            [f'{name}  ({n:,})' for name, n in zip(names, total.ravel(), strict=True)],
+            [
+                f'{textwrap.shorten(name, _LABEL, placeholder=" …")}  ({n:,})'
+                for name, n in zip(names, total.ravel(), strict=True)
+            ],
             fontsize=9,
         )
         panel.set_xlabel('sector of the first answer')

@@ -160,6 +160,14 @@ def test_the_lead_says_whether_the_best_baseline_is_beaten(evaluation):
     assert 'the model does not beat it' in lead
 
 
+def test_the_lead_sets_the_model_beside_its_control_where_both_were_trained(evaluation):
+    both = {'lorentz/warm/hit_at_1': 0.159, 'euclidean/warm/hit_at_1': 0.312}
+    with_both = dataclasses.replace(evaluation, metrics={**evaluation.metrics, **both})
+    lead = build_report(with_both, PICTURES).lead[-1]
+    assert '15.9 % of cases in hyperbolic space and in 31.2 % in flat space' in lead
+    assert len(build_report(evaluation, PICTURES).lead) == 2
+
+
 def test_caveats_name_memory_and_the_smoke_profile(evaluation):
     plain = to_markdown(build_report(evaluation, PICTURES))
     assert 'memorised without reading a word' in plain

@@ -23,7 +23,8 @@ from naics_model.evaluation import figures, figures_search
 from naics_model.evaluation.calibration import reliability
 from naics_model.evaluation.document import Document, to_html, to_markdown
 from naics_model.evaluation.measure import points_of
-from naics_model.evaluation.report import Evaluation, build_report
+from naics_model.evaluation.report import build_report
+from naics_model.evaluation.report_parts import Evaluation
 from naics_model.evaluation.runs import Run, read_run
 from naics_model.jobs.reporting import JobResult, Reporter
 from naics_model.protocols.protocol import PROTOCOLS

@@ -28,7 +28,8 @@ from naics_model.evaluation.methods import METHODS
 from naics_model.evaluation.metric import in_group
 from naics_model.evaluation.placement import placement_metrics
 from naics_model.evaluation.radius import collapse_metrics, radius_metrics
-from naics_model.evaluation.report import Evaluation, build_report
+from naics_model.evaluation.report import build_report
+from naics_model.evaluation.report_parts import Evaluation
 from naics_model.evaluation.retrieval import hard_metrics, retrieval_metrics
 from naics_model.evaluation.runs import Run, read_run
 from naics_model.evaluation.structure import structure_metrics

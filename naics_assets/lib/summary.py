@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -54,8 +55,16 @@ def print_summary(
 
 def metrics_table(metrics: Mapping[str, float], title: str) -> Table:
     """Return the summary metrics as a table, the methods side by side, the best of a row bold."""
-    table = Table(title=title, title_justify='left')
-    table.add_column('')
+    # No lines between columns, so that a row is one line of 80 characters.
+    table = Table(
+        title=title,
+        title_justify='left',
+        box=box.HORIZONTALS,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column('', no_wrap=True)
     for name in SUMMARY_OF:
         table.add_column(METHODS[name].label.replace(', ', ',\n'), justify='right')
     for metric in SUMMARY:

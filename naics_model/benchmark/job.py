@@ -182,14 +182,13 @@ def _said(protocol: Protocol, options: Options, spread: Mapping[str, float]) -> 
     columns = ' and '.join(each.capitalize() for each in options.geometries)
     profile = Path(options.profile).stem
     said = (
-        f'The columns {columns} are models trained for the protocol “{protocol.name}” with the '
-        f'profile “{profile}”'
+        f'{columns}: models trained for the protocol “{protocol.name}” with the profile “{profile}”'
     )
     if not spread:
         return f'{said}, one run with seed {seeds}.'
     first = {name: value for name, value in spread.items() if name.endswith(('hit_at_1', '/mrr'))}
     widest = max(first.values(), default=0.0)
     return (
-        f'{said}: means over seeds {seeds}. Hits at 1 and MRR have a standard deviation of up to '
+        f'{said}, means over seeds {seeds}. Hits at 1 and MRR have a standard deviation of up to '
         f'{widest:.3f} between seeds.'
     )

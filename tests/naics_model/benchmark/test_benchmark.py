@@ -169,10 +169,10 @@ def test_figures_are_means_over_the_seeds_that_all_have_them() -> None:
 def test_what_is_said_of_models_names_profile_seeds_and_spread() -> None:
     one = Options('smoke', (0,), ('lorentz', 'euclidean'))
     assert _said(PROTOCOLS['cold'], one, {}) == (
-        'The columns Lorentz and Euclidean are models trained for the protocol “cold” with the '
+        'Lorentz and Euclidean: models trained for the protocol “cold” with the '
         'profile “smoke”, one run with seed 0.'
     )
     three = Options('/some/where/long.yaml', (0, 1, 2), ('lorentz',))
     said = _said(PROTOCOLS['cold'], three, {'lorentz/cold/mrr': 0.01, 'lorentz/cold/share': 0.5})
-    assert 'profile “long”: means over seeds 0, 1, 2.' in said
+    assert 'profile “long”, means over seeds 0, 1, 2.' in said
     assert 'up to 0.010 between seeds' in said

@@ -43,17 +43,35 @@ left join exclusions
 where pairs.half_distance % 2 = 0
 order by anchor_idx, negative_distance, negative_idx;
 
+-- In two parts, because of every ten triplets nine are of the first, which has less to ask
+-- (measured on a fifth of 2022: 11.8 CPU-seconds, 15.1 as one).
 create view triplets as
+-- Another sector: farther than any positive.
 select
     anchor_idx,
     positive_idx,
     negative_idx,
     case
         when excluded_by_anchor then 8
-        -- `is not null` first: most positives have no cross-references, and get_bit costs more
-        -- than the test.
+        -- `is not null` first: many positives have no cross-references, and get_bit costs more than
+        -- the test.
         when excluded_bits is not null and get_bit(excluded_bits, negative_idx) = 1 then 8
-        when negative_distance = 20 then 1
+        else 1
+    end::utinyint as hardness,
+    positive_distance,
+    negative_distance
+from positives
+join negatives using (anchor_idx)
+where negative_distance = 20
+union all
+-- The same sector.
+select
+    anchor_idx,
+    positive_idx,
+    negative_idx,
+    case
+        when excluded_by_anchor then 8
+        when excluded_bits is not null and get_bit(excluded_bits, negative_idx) = 1 then 8
         when negative_distance - positive_distance <= 1 then 7
         when negative_distance - positive_distance <= 2 then 6
         when negative_distance - positive_distance <= 4 then 5
@@ -65,4 +83,4 @@ select
     negative_distance
 from positives
 join negatives using (anchor_idx)
-where negative_distance > positive_distance;
+where negative_distance < 20 and negative_distance > positive_distance;

@@ -55,6 +55,37 @@ class Ragged(NamedTuple):
     def lengths(self) -> NDArray[np.int64]:
         return np.diff(self.offsets)
 
+    def batch(self, indices: NDArray[np.integer], pad_id: int) -> ChannelTokens:
+        """Gather some texts, padded to the longest of them.
+
+        Args:
+            indices: (B,) which texts, in the order of the batch.
+            pad_id: fills up shorter ones.
+        """
+        lengths = self.lengths[indices]
+        rows = np.flatnonzero(lengths)
+        lengths = lengths[rows]
+        columns = np.arange(lengths.max(initial=0))
+        mask = columns < lengths[:, None]
+        positions = self.offsets[indices[rows]][:, None] + columns
+        ids = np.full(mask.shape, pad_id, np.int64)
+        ids[mask] = self.ids[positions[mask]]
+        return ChannelTokens(ids, mask.astype(np.int64), rows.astype(np.int64))
+
+
+class CutTexts(NamedTuple):
+    """Texts cut into tokens.
+
+    Attributes:
+        texts: the tokens; a blank text is empty.
+        pad_id: the tokenizer's padding token.
+        truncated: how many texts were longer than allowed.
+    """
+
+    texts: Ragged
+    pad_id: int
+    truncated: int
+
 
 @dataclass(frozen=True)
 class TokenCache:
@@ -89,16 +120,7 @@ class TokenCache:
             channel: one of `CHANNELS`.
             indices: (B,) code indices.
         """
-        ragged = self.channels[channel]
-        lengths = ragged.lengths[indices]
-        rows = np.flatnonzero(lengths)
-        lengths = lengths[rows]
-        columns = np.arange(lengths.max(initial=0))
-        mask = columns < lengths[:, None]
-        positions = ragged.offsets[indices[rows]][:, None] + columns
-        ids = np.full(mask.shape, self.pad_id, np.int64)
-        ids[mask] = ragged.ids[positions[mask]]
-        return ChannelTokens(ids, mask.astype(np.int64), rows.astype(np.int64))
+        return self.channels[channel].batch(indices, self.pad_id)
 
     def check_backbone(self, backbone: Backbone) -> None:
         """Refuse a backbone other than the one whose tokenizer made this cache.
@@ -159,35 +181,51 @@ def build_token_cache(
     """
     frame = read_parquet(descriptions)
     resolved = resolve_backbone(backbone)
-    tokenizer = _tokenizer(resolved, max_length)
-    channels: dict[str, Ragged] = {}
-    truncated: dict[str, int] = {}
+    cut: dict[str, CutTexts] = {}
     for channel in CHANNELS:
         texts = [(text or '').strip() for text in frame[channel].to_list()]
         if channel == 'title' and not all(texts):
             code = frame['code'][texts.index('')]
             raise DataError(f'{descriptions} has no title for code {code}: build it again.')
-        encodings: list[Encoding] = tokenizer.encode_batch([text for text in texts if text])
-        lengths = np.zeros(len(texts), np.int64)
-        lengths[[bool(text) for text in texts]] = [len(encoding) for encoding in encodings]
-        channels[channel] = Ragged(
-            ids=np.array([i for encoding in encodings for i in encoding.ids], np.int32),
-            offsets=np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]),
-        )
-        truncated[channel] = sum(bool(encoding.overflowing) for encoding in encodings)
-
+        cut[channel] = cut_texts(texts, backbone, max_length)
     cache = TokenCache(
-        channels=channels,
+        channels={channel: part.texts for channel, part in cut.items()},
         backbone=resolved.name,
         revision=resolved.revision,
         digest=resolved.digest,
         max_length=max_length,
-        pad_id=_pad_id(tokenizer),
+        pad_id=cut['title'].pad_id,
         content=content_digest(frame),
-        truncated=truncated,
+        truncated={channel: part.truncated for channel, part in cut.items()},
     )
     cache.save(out)
     return cache
+
+
+def cut_texts(texts: Sequence[str], backbone: str, max_length: int = MAX_LENGTH) -> CutTexts:
+    """Cut texts into tokens; a blank one has none.
+
+    Args:
+        texts: any number.
+        backbone: name, see `resolve_backbone`.
+        max_length: longer texts are cut here.
+
+    Raises:
+        ConfigurationError: `max_length` is out of the backbone's range.
+    """
+    tokenizer = _tokenizer(resolve_backbone(backbone), max_length)
+    stripped = [text.strip() for text in texts]
+    encodings: list[Encoding] = tokenizer.encode_batch([text for text in stripped if text])
+    lengths = np.zeros(len(stripped), np.int64)
+    lengths[[bool(text) for text in stripped]] = [len(encoding) for encoding in encodings]
+    return CutTexts(
+        texts=Ragged(
+            ids=np.array([i for encoding in encodings for i in encoding.ids], np.int32),
+            offsets=np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]),
+        ),
+        pad_id=_pad_id(tokenizer),
+        truncated=sum(bool(encoding.overflowing) for encoding in encodings),
+    )
 
 
 def tokenize(texts: Sequence[str], backbone: str, max_length: int = MAX_LENGTH) -> ChannelTokens:

@@ -1,8 +1,8 @@
 """The training command: one curriculum stage, from settings to an exported model.
 
 python -m naics_model.training fit --config smoke|cpu|gpu|PATH --curriculum 02_stage_medium
-    --data.relation_index F --data.token_cache F --run_dir DIR [--model.init_from DIR]
-    [--model.lora_r 16 ...]
+    --data.relation_index F --data.token_cache F [--data.activities F] --run_dir DIR
+    [--model.init_from DIR] [--model.lora_r 16 ...]
 
 The parser is LightningCLI's own (jsonargparse); its class is not used because it parses, builds the
 model and runs in one constructor, and here the inputs are checked, and the launcher's channel is
@@ -35,6 +35,7 @@ from naics_model.jobs.lightning import (
     watched_in_terminal,
 )
 from naics_model.jobs.reporting import JobResult, Reporter, open_reporter
+from naics_model.training.activities import Activities, read_activities
 from naics_model.training.callbacks import CurriculumWatch
 from naics_model.training.data import DataSettings, TripletDataModule
 from naics_model.training.module import TripletModule
@@ -114,15 +115,28 @@ def prepare_data(config: Namespace, stage: Stage) -> TripletDataModule:
             f'has {len(index):,}: they are of different editions.'
         )
     cache.check_backbone(resolve_backbone(config.model.backbone))
+    activities = _activities(config, index)
     return TripletDataModule(
         index,
         cache,
         stage,
         DataSettings(**config.data.as_dict()),
         seed=config.seed,
+        activities=activities,
         rank=int(os.environ.get('RANK', '0')),
         world_size=int(os.environ.get('WORLD_SIZE', '1')),
     )
+
+
+def _activities(config: Namespace, index: RelationIndex) -> Activities | None:
+    """Return the train entries to ask; None where there are none, as under the protocol cold, or
+    where they do not count."""
+    path = config.data.activities
+    if path is None or config.model.weights.activities == 0:
+        return None
+    require_file(path, '--data.activities')
+    activities = read_activities(path, index.codes, config.model.backbone)
+    return activities if len(activities) else None
 
 
 def _run(
@@ -141,6 +155,9 @@ def _run(
         callbacks=[watch, report],
     )
     checkpoint = resume_path(ready.ckpt_path, ready.run_dir, reporter)
+    if checkpoint is None and module.untrained:
+        reporter.log(f'a new model: its first directions are those of {len(data.cache):,} titles')
+        module.embedder.start_from(data.cache)
     trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
 
     best, best_loss = best_checkpoint(trainer)

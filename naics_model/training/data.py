@@ -25,6 +25,7 @@ from naics_model.encoder.tokens import CHANNELS, TokenCache
 from naics_model.jobs.seeds import derived_seed
 from naics_model.taxonomy.distances import tree_distances
 from naics_model.taxonomy.tree import Taxonomy
+from naics_model.training.activities import Activities, AskedEntries
 from naics_model.triplets.relation_index import RelationIndex
 
 
@@ -35,22 +36,39 @@ class DataSettings:
     Attributes:
         relation_index: relation_index.safetensors of the edition.
         token_cache: token_cache.safetensors of the edition, cut for the model's backbone.
+        activities: activities.parquet of the edition, whose train entries are asked as queries;
+            None asks none.
         pool_size: distinct codes encoded per step and process.
         items_per_step: (anchor, positive, negatives) items drawn from that pool per step.
+        queries_per_step: the most train entries of the pool's codes that a step asks.
         steps_per_epoch: steps of each process between two validations.
         val_steps: fixed steps of the validation set.
     """
 
     relation_index: Path
     token_cache: Path
+    activities: Path | None = None
     pool_size: int = 64
     items_per_step: int = 128
+    queries_per_step: int = 256
     steps_per_epoch: int = 50
     val_steps: int = 4
 
 
+class Queries(NamedTuple):
+    """Q train entries of the codes of a step.
+
+    Attributes:
+        tokens: for the title channel.
+        owner: int64 (Q,), the position in the step's `codes` of the code of each.
+    """
+
+    tokens: TokenTensors
+    owner: Tensor
+
+
 class StepBatch(NamedTuple):
-    """One step: M distinct codes with their tokens, and B items that point into them.
+    """One step: M distinct codes with their tokens, B items that point into them, and queries.
 
     Attributes:
         tokens: by channel, of the M codes.
@@ -59,6 +77,7 @@ class StepBatch(NamedTuple):
         hardness: uint8 (B, K).
         levels: int64 (M,), number of digits.
         tree: float32 (M, M), tree distances.
+        queries: entries of these codes; None where the fit asks none.
     """
 
     tokens: dict[str, TokenTensors]
@@ -69,10 +88,15 @@ class StepBatch(NamedTuple):
     hardness: Tensor
     levels: Tensor
     tree: Tensor
+    queries: Queries | None = None
 
 
 def step_batch(
-    pooled: PooledBatch, cache: TokenCache, taxonomy: Taxonomy, tree: NDArray[np.uint8]
+    pooled: PooledBatch,
+    cache: TokenCache,
+    taxonomy: Taxonomy,
+    tree: NDArray[np.uint8],
+    asked: AskedEntries | None = None,
 ) -> StepBatch:
     """Add tokens, levels and tree distances to a composed step.
 
@@ -81,6 +105,7 @@ def step_batch(
         cache: tokens of the whole edition.
         taxonomy: the edition's codes.
         tree: uint8 (n, n), tree distances of the edition.
+        asked: entries of the composed codes.
     """
     codes = pooled.codes
     return StepBatch(
@@ -92,6 +117,9 @@ def step_batch(
         hardness=torch.from_numpy(pooled.hardness),
         levels=torch.from_numpy(taxonomy.levels[codes]).long(),
         tree=torch.from_numpy(tree[np.ix_(codes, codes)]).float(),
+        queries=None
+        if asked is None
+        else Queries(token_tensors(asked.tokens), torch.from_numpy(asked.owner)),
     )
 
 
@@ -128,6 +156,10 @@ class TripletDataModule(LightningDataModule):
     Validation steps are other draws over the SAME codes: `val/loss` tells how well a checkpoint
     fits, not how it does on codes and texts it has never seen. That is the evaluation room's
     question.
+
+    Attributes:
+        sampler: draws the items.
+        cache: tokens of the edition.
     """
 
     def __init__(
@@ -138,6 +170,7 @@ class TripletDataModule(LightningDataModule):
         settings: DataSettings,
         *,
         seed: int,
+        activities: Activities | None = None,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -146,6 +179,7 @@ class TripletDataModule(LightningDataModule):
         cache: its tokens.
         stage: what to draw.
         settings: how much of it.
+        activities: train entries to ask as queries.
         seed: of all draws.
         rank: this process, 0 to world_size - 1.
         world_size: number of processes, each of which draws its own shard.
@@ -155,7 +189,8 @@ class TripletDataModule(LightningDataModule):
         """
         super().__init__()
         self.sampler = TripletSampler(index, stage, seed=seed, rank=rank, world_size=world_size)
-        self._cache = cache
+        self.cache = cache
+        self._activities = activities
         self._settings = settings
         self._seed = seed
         self._rank = rank
@@ -183,10 +218,15 @@ class TripletDataModule(LightningDataModule):
         fresh = np.random.default_rng(seed).bit_generator.state
         # Re-seeded and not made anew: preparing a sampler takes about a second.
         self.sampler.generator.bit_generator.state = fresh
+        # A stream of its own: the items are the same with queries and without.
+        asking = np.random.default_rng(derived_seed(self._seed, self._rank, stream, 1))
         while True:
             pooled = compose(
                 self.sampler,
                 pool_size=self._settings.pool_size,
                 items=self._settings.items_per_step,
             )
-            yield step_batch(pooled, self._cache, self._taxonomy, self._tree)
+            asked = None
+            if self._activities is not None:
+                asked = self._activities.draw(pooled.codes, self._settings.queries_per_step, asking)
+            yield step_batch(pooled, self.cache, self._taxonomy, self._tree, asked)

@@ -1,6 +1,6 @@
 """The Lightning module of training: encode each code of a step once, compare, weigh the losses.
 
-No sampling and no files here. What is learned beside the embedder: the temperature, and the scale
+No sampling and no files here. What is learned beside the embedder: the temperatures, and the scale
 of the hierarchy fit.
 """
 
@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,14 +16,18 @@ from torch import Tensor, nn
 from naics_model.encoder.embedder import EmbedderOutput, NaicsEmbedder
 from naics_model.geometry.lorentz import pairwise_distance, radius
 from naics_model.jobs.checkpoints import TrainableCheckpoint
+from naics_model.jobs.collective import summed_over_ranks
 from naics_model.jobs.lightning import require_finite
 from naics_model.jobs.optimiser import parameter_groups, warmup_cosine
 from naics_model.jobs.seeds import derived_seed
-from naics_model.losses.contrastive import info_nce
+from naics_model.losses.contrastive import dcl, info_nce
 from naics_model.losses.hierarchy import hierarchy_fit
 from naics_model.losses.load_balance import load_balance
+from naics_model.losses.multi_level import common_depth, multi_level
 from naics_model.losses.radius import radius_ladder
-from naics_model.training.data import StepBatch
+from naics_model.losses.ranking import lambda_rank
+from naics_model.losses.triplet import adaptive_margin
+from naics_model.training.data import Queries, StepBatch
 
 # Outside this range the contrast is a hard maximum or says nothing.
 _TEMPERATURES = (0.05, 5.0)
@@ -31,17 +35,25 @@ _TEMPERATURES = (0.05, 5.0)
 
 @dataclass(frozen=True)
 class LossWeights:
-    """How much each loss counts beside the contrast, which counts 1.
+    """How much each loss counts; 0 leaves it out.
 
     Attributes:
-        load_balance: even use of the experts.
+        contrastive: anchors nearer to their positives than to their graded negatives.
+        activities: train entries, as queries, nearer to their own code than to the step's others.
+        multi_level: relatives nearer than the step's other codes, at each level of the tree.
+        lambda_rank: the ten nearest of each code in the order of the tree.
+        hierarchy_fit: embedding distances proportional to tree distances within the step.
         radius_ladder: each level at its own distance from the origin.
-        hierarchy_fit: embedding distances against tree distances within the step; 0 leaves it out.
+        load_balance: even use of the experts.
     """
 
-    load_balance: float = 0.01
+    contrastive: float = 1.0
+    activities: float = 1.0
+    multi_level: float = 0.0
+    lambda_rank: float = 0.0
+    hierarchy_fit: float = 0.1
     radius_ladder: float = 0.1
-    hierarchy_fit: float = 0.0
+    load_balance: float = 0.01
 
 
 # One object: a default argument is evaluated once, and this one can not change.
@@ -56,7 +68,11 @@ class TripletModule(TrainableCheckpoint):
         learning_rate: peak of the schedule.
         weight_decay: of matrices; biases, norms and scalars have none.
         warmup_share: part of the fit's steps in which the rate climbs.
-        temperature: start value; it is learned.
+        temperature: start value of the items' temperature, which is learned.
+        query_temperature: the same of queries, which have to tell near codes apart.
+        contrast: of items: InfoNCE, or DCL, which has no positive in its denominator.
+        margin: m₀ of the margin m₀ sech(r) that is added to the distance of a positive from an
+            anchor at radius r; 0 is none.
         weights: how much each loss counts.
         seed: of dropout.
         embedder: settings of the encoder, see `NaicsEmbedder`.
@@ -70,12 +86,16 @@ class TripletModule(TrainableCheckpoint):
         weight_decay: float = 0.01,
         warmup_share: float = 0.1,
         temperature: float = 0.5,
+        query_temperature: float = 0.2,
+        contrast: Literal['info_nce', 'dcl'] = 'info_nce',
+        margin: float = 0.0,
         weights: LossWeights = _DEFAULT_WEIGHTS,
         seed: int = 0,
         **embedder: Any,
     ) -> None:
         super().__init__()
         self.embedder = NaicsEmbedder(**embedder)
+        self.untrained = init_from is None
         if init_from is not None:
             self.embedder.load_weights(init_from)
         self.learning_rate = learning_rate
@@ -84,7 +104,10 @@ class TripletModule(TrainableCheckpoint):
         self.weights = weights
         self.seed = seed
         self.curvature = self.embedder.curvature
+        self.contrast = {'info_nce': info_nce, 'dcl': dcl}[contrast]
+        self.margin = margin
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
+        self.log_query_temperature = nn.Parameter(torch.tensor(math.log(query_temperature)))
         if weights.hierarchy_fit > 0:
             self.log_scale = nn.Parameter(torch.zeros(()))
         # The backbone comes in eval mode, which Lightning would keep: with it, LoRA's dropout.
@@ -92,40 +115,70 @@ class TripletModule(TrainableCheckpoint):
 
     @property
     def temperature(self) -> Tensor:
-        """τ, within the range in which the contrast has a gradient."""
-        low, high = _TEMPERATURES
-        return self.log_temperature.clamp(math.log(low), math.log(high)).exp()
+        """τ of items, within the range in which the contrast has a gradient."""
+        return _in_range(self.log_temperature)
+
+    @property
+    def query_temperature(self) -> Tensor:
+        """τ of queries, within the same range."""
+        return _in_range(self.log_query_temperature)
 
     def losses(self, batch: StepBatch) -> tuple[dict[str, Tensor], EmbedderOutput]:
-        """Return each loss of a step alone, unweighted, and what the embedder said."""
+        """Return each loss of a step alone, unweighted, and what the embedder said of its codes."""
         output: EmbedderOutput = self.embedder(batch.tokens, len(batch.codes))
         # All pairs of the pool at once: one matrix product, from which every item takes its
         # distances.
         distances = pairwise_distance(output.tangent, output.tangent, self.curvature)
-        losses = {
-            'contrastive': info_nce(
-                distances[batch.anchor, batch.positive],
-                distances[batch.anchor.unsqueeze(1), batch.negatives],
-                self.temperature,
-            ),
-            'radius_ladder': radius_ladder(radius(output.tangent, self.curvature), batch.levels),
-        }
-        if output.gate_probabilities is not None:
-            losses['load_balance'] = load_balance(
-                output.gate_probabilities, self.embedder.settings['top_k']
-            )
-        if self.weights.hierarchy_fit > 0:
+        radii = radius(output.tangent, self.curvature)
+        weights = self.weights
+        losses = {}
+        if weights.contrastive > 0:
+            positive = distances[batch.anchor, batch.positive]
+            if self.margin > 0:
+                positive = positive + adaptive_margin(
+                    radii[batch.anchor], self.margin, self.curvature
+                )
+            negative = distances[batch.anchor.unsqueeze(1), batch.negatives]
+            losses['contrastive'] = self.contrast(positive, negative, self.temperature)
+        if weights.activities > 0 and batch.queries is not None:
+            losses['activities'] = self._asked(batch.queries, batch, output.tangent)
+        if weights.multi_level > 0 or weights.lambda_rank > 0:
+            common = common_depth(batch.tree, batch.levels)
+            if weights.multi_level > 0:
+                losses['multi_level'] = multi_level(distances, common, self.temperature)
+            if weights.lambda_rank > 0:
+                losses['lambda_rank'] = lambda_rank(
+                    distances, common.exp2() - 1, temperature=self.temperature
+                )
+        if weights.hierarchy_fit > 0:
             losses['hierarchy_fit'] = hierarchy_fit(distances, batch.tree, self.log_scale)
+        if weights.radius_ladder > 0:
+            losses['radius_ladder'] = radius_ladder(radii, batch.levels)
+        if weights.load_balance > 0 and output.gate_probabilities is not None:
+            losses['load_balance'] = load_balance(
+                output.gate_probabilities, self.embedder.settings['top_k'], summed_over_ranks
+            )
         return losses, output
 
+    def _asked(self, queries: Queries, batch: StepBatch, codes: Tensor) -> Tensor:
+        """Contrast queries with all codes of the step, in the space of the codes."""
+        count = len(queries.owner)
+        if count == 0:
+            return codes.sum() * 0
+        asked = self.embedder({'title': queries.tokens}, count).tangent
+        distances = pairwise_distance(asked, codes, self.curvature)
+        # Ancestors of the own code, and itself: as far in the tree as they are levels apart. They
+        # are right answers, only less precise ones.
+        apart = batch.levels.unsqueeze(1) - batch.levels
+        above = batch.tree == apart
+        own = distances[torch.arange(count, device=codes.device), queries.owner]
+        return info_nce(own, distances, self.query_temperature, ~above[queries.owner])
+
     def total(self, losses: dict[str, Tensor]) -> Tensor:
-        """Return the contrast plus the weighted others."""
-        others = (
-            getattr(self.weights, name) * value
-            for name, value in losses.items()
-            if name != 'contrastive'
-        )
-        return sum(others, start=losses['contrastive'])
+        """Return the weighted sum."""
+        return torch.stack(
+            [getattr(self.weights, name) * value for name, value in losses.items()]
+        ).sum()
 
     def on_train_batch_start(self, batch: StepBatch, batch_idx: int) -> None:
         # Dropout becomes a function of step and rank: exact on resume without storing every rank's
@@ -140,6 +193,7 @@ class TripletModule(TrainableCheckpoint):
         figures = {
             **losses,
             'temperature': self.temperature,
+            'query_temperature': self.query_temperature,
             'radius': radius(output.tangent, self.curvature).mean(),
         }
         if output.gate_probabilities is not None:
@@ -162,6 +216,11 @@ class TripletModule(TrainableCheckpoint):
         shape = partial(warmup_cosine, warmup=round(self.warmup_share * total), total=total)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, shape)
         return {'optimizer': optimizer, 'lr_scheduler': {'scheduler': schedule, 'interval': 'step'}}
+
+
+def _in_range(log_temperature: Tensor) -> Tensor:
+    low, high = _TEMPERATURES
+    return log_temperature.clamp(math.log(low), math.log(high)).exp()
 
 
 def gate_entropy(probabilities: Tensor) -> Tensor:

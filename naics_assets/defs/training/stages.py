@@ -24,10 +24,10 @@ def stage_asset(name: str, curriculum: str, previous: str | None) -> dg.AssetsDe
     @naics_asset(
         name=name,
         group_name='training',
-        deps=['relation_index', 'token_cache', *([previous] if previous else [])],
+        deps=['relation_index', 'token_cache', 'activities', *([previous] if previous else [])],
         kinds={'pytorch', 'mlflow'},
         pool='gpu',
-        code_version='1',
+        code_version='2',
         description=f'The text model trained on curriculum {curriculum}, by a job of its own.',
     )
     def stage(
@@ -40,7 +40,8 @@ def stage_asset(name: str, curriculum: str, previous: str | None) -> dg.AssetsDe
         run_dir = folder.stage(name)
         arguments: list[str | Path] = ['fit', '--config', jobs.profile, '--curriculum', curriculum]
         arguments += ['--data.relation_index', folder.relation_index]
-        arguments += ['--data.token_cache', folder.token_cache, '--run_dir', run_dir]
+        arguments += ['--data.token_cache', folder.token_cache]
+        arguments += ['--data.activities', folder.activities, '--run_dir', run_dir]
         if context.run.tags.get('dagster/retry_number'):
             # A crashed run tried again goes on from its last checkpoint.
             arguments += ['--ckpt_path', 'last']

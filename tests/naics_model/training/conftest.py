@@ -83,11 +83,35 @@ SCHEMA = {
 }
 
 
+ACTIVITIES_SCHEMA = {
+    'text': pl.String,
+    'code': pl.String,
+    'split': pl.String,
+    'verbatim': pl.Boolean,
+}
+
+
+def activities(codes: list[str]) -> list[dict[str, object]]:
+    """Three entries of each six-digit code but the last, which has none; the third held out."""
+    return [
+        {
+            'text': f'{WORDS[int(code[-1])]} {verb} {code[:-1]}',
+            'code': code,
+            'split': 'heldout' if verb == 'hidden' else 'train',
+            'verbatim': False,
+        }
+        for code in codes
+        if len(code) == 6 and code != codes[-1]
+        for verb in ('making', 'selling', 'hidden')
+    ]
+
+
 @dataclass(frozen=True)
 class SmallEdition:
     """The input files of a job on the synthetic edition."""
 
     descriptions: Path
+    activities: Path
     relation_index: Path
     token_cache: Path
 
@@ -106,11 +130,13 @@ def edition(tmp_path_factory: pytest.TempPathFactory) -> SmallEdition:
     codes = small_codes()
     files = SmallEdition(
         folder / 'descriptions.parquet',
+        folder / 'activities.parquet',
         folder / 'relation_index.safetensors',
         folder / 'token_cache.safetensors',
     )
     rows = [describe(code, codes) for code in codes]
     write_parquet(pl.DataFrame(rows, schema=SCHEMA), files.descriptions)
+    write_parquet(pl.DataFrame(activities(codes), schema=ACTIVITIES_SCHEMA), files.activities)
     distances = folder / 'distances.parquet'
     write_parquet(distance_table(Taxonomy.from_codes(codes)), distances)
     build_relation_index(files.descriptions, distances, files.relation_index)
@@ -147,8 +173,10 @@ def data_settings(edition: SmallEdition) -> DataSettings:
     return DataSettings(
         edition.relation_index,
         edition.token_cache,
+        edition.activities,
         pool_size=24,
         items_per_step=32,
+        queries_per_step=10,
         steps_per_epoch=5,
         val_steps=2,
     )

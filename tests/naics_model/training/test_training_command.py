@@ -26,6 +26,7 @@ SMALL = [
     '--model.learning_rate=3e-3',
     '--data.pool_size=24',
     '--data.items_per_step=32',
+    '--data.queries_per_step=16',
     '--data.steps_per_epoch=5',
     '--data.val_steps=2',
     '--trainer.log_every_n_steps=2',
@@ -50,6 +51,7 @@ def start(arguments: list[Any], *, ranks: int | None = None, **environment: str)
 def fit_arguments(edition: Any, stage_file: Path, run_dir: Path, *more: Any) -> list[Any]:
     inputs = ['--data.relation_index', edition.relation_index]
     inputs += ['--data.token_cache', edition.token_cache]
+    inputs += ['--data.activities', edition.activities]
     where = ['--curriculum', stage_file, '--run_dir', run_dir]
     return ['fit', '--config', 'smoke', *inputs, *where, *SMALL, *more]
 

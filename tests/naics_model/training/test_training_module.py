@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,18 @@ import torch
 from naics_model.curriculum.stage import Stage
 from naics_model.errors import ConfigurationError
 from naics_model.geometry.lorentz import distance
-from naics_model.losses.contrastive import info_nce
+from naics_model.losses.contrastive import dcl, info_nce
+from naics_model.training.activities import read_activities
 from naics_model.training.data import DataSettings, StepBatch, TripletDataModule
 from naics_model.training.module import LossWeights, TripletModule, gate_entropy
 
 
 @pytest.fixture
 def batch(edition: Any, stage: Stage, data_settings: DataSettings) -> StepBatch:
-    data = TripletDataModule(edition.index, edition.cache, stage, data_settings, seed=1)
+    activities = read_activities(edition.activities, edition.index.codes, 'tiny-random')
+    data = TripletDataModule(
+        edition.index, edition.cache, stage, data_settings, seed=1, activities=activities
+    )
     step: StepBatch = next(iter(data.val_dataloader()))
     return step
 
@@ -40,17 +45,31 @@ def test_the_contrast_is_that_of_each_item_by_itself(batch: StepBatch, curvature
     assert losses['contrastive'].item() == pytest.approx(expected.item(), rel=1e-4)
 
 
-def test_the_total_weighs_the_others_beside_the_contrast(batch: StepBatch) -> None:
-    model = module(weights=LossWeights(0.5, 0.25, 2.0)).eval()
+def test_the_total_weighs_each_loss_and_a_weight_of_0_leaves_it_out(batch: StepBatch) -> None:
+    weights = LossWeights(2.0, 1.0, 0.3, 0.7, 2.0, 0.25, 0.5)
+    model = module(weights=weights).eval()
     losses, _ = model.losses(batch)
-    assert set(losses) == {'contrastive', 'radius_ladder', 'load_balance', 'hierarchy_fit'}
-    expected = (
-        losses['contrastive']
-        + 0.5 * losses['load_balance']
-        + 0.25 * losses['radius_ladder']
-        + 2.0 * losses['hierarchy_fit']
-    )
-    assert model.total(losses).item() == pytest.approx(expected.item())
+    assert set(losses) == {field.name for field in dataclasses.fields(LossWeights)}
+    expected = sum(getattr(weights, name) * value.item() for name, value in losses.items())
+    assert model.total(losses).item() == pytest.approx(expected)
+    for name in losses:
+        alone = LossWeights(**{field: float(field == name) for field in losses})
+        found, _ = module(weights=alone).eval().losses(batch)
+        assert set(found) == {name}
+        assert found[name].item() == pytest.approx(losses[name].item(), rel=1e-5)
+
+
+def test_dcl_and_the_margin_reach_the_contrast(batch: StepBatch) -> None:
+    model = module(contrast='dcl', margin=2.0).eval()
+    losses, output = model.losses(batch)
+    v = output.tangent
+    positive = distance(v[batch.anchor], v[batch.positive])
+    positive = positive + 2.0 / torch.cosh(v[batch.anchor].norm(dim=-1))
+    negative = distance(v[batch.anchor].unsqueeze(1), v[batch.negatives])
+    expected = dcl(positive, negative, 0.5)
+    assert losses['contrastive'].item() == pytest.approx(expected.item(), rel=1e-4)
+    plain = module().eval().losses(batch)[0]['contrastive']
+    assert losses['contrastive'].item() != pytest.approx(plain.item(), rel=1e-2)
 
 
 def test_without_experts_there_is_no_balance_to_keep(batch: StepBatch) -> None:
@@ -78,6 +97,32 @@ def test_every_trainable_weight_gets_a_gradient(batch: StepBatch, curvature: flo
     assert sum('lora_' in name for name in model.trainable_names()) == 2 * 2 * 2 * 4
 
 
+def test_under_bfloat16_points_and_distances_stay_float32_and_all_is_finite(
+    batch: StepBatch,
+) -> None:
+    model = module(weights=LossWeights(hierarchy_fit=1.0)).train()
+    with torch.autocast('cpu', torch.bfloat16):
+        losses, output = model.losses(batch)
+        loss = model.total(losses)
+    assert output.tangent.dtype == torch.float32
+    for name, value in losses.items():
+        assert value.dtype == torch.float32, name
+        assert torch.isfinite(value), name
+    # Rounded to bfloat16, distances would be off in the third digit.
+    v = output.tangent
+    contrast = info_nce(
+        distance(v[batch.anchor], v[batch.positive]),
+        distance(v[batch.anchor].unsqueeze(1), v[batch.negatives]),
+        model.temperature,
+    )
+    assert losses['contrastive'].item() == pytest.approx(contrast.item(), rel=1e-5)
+    loss.backward()
+    for name in model.trainable_names():
+        gradient = model.get_parameter(name).grad
+        assert gradient is not None, name
+        assert torch.isfinite(gradient).all(), name
+
+
 def test_frozen_weights_are_not_among_those_of_a_checkpoint() -> None:
     model = module()
     names = model.trainable_names()
@@ -91,10 +136,13 @@ def test_frozen_weights_are_not_among_those_of_a_checkpoint() -> None:
 def test_the_temperature_stays_in_its_range() -> None:
     model = module(temperature=0.5)
     assert model.temperature.item() == pytest.approx(0.5)
+    assert model.query_temperature.item() == pytest.approx(0.2)
     for value, bound in ((-50.0, 0.05), (50.0, 5.0)):
         with torch.no_grad():
             model.log_temperature.fill_(value)
+            model.log_query_temperature.fill_(value)
         assert model.temperature.item() == pytest.approx(bound)
+        assert model.query_temperature.item() == pytest.approx(bound)
 
 
 def test_gate_entropy_is_1_at_even_use_and_0_at_collapse() -> None:

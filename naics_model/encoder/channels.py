@@ -6,13 +6,15 @@ each channel switches its own adapter on. Fusion of the four vectors is in moe.p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from peft import LoraConfig, LoraModel
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from naics_model.encoder.tokens import CHANNELS, ChannelTokens
@@ -48,6 +50,8 @@ class ChannelEncoder(nn.Module):
             and dropout of the adapters.
         channel_dropout: in training, the chance that a present channel of a code is left out; one
             always stays.
+        gradient_checkpointing: hold the activations of one pass through the backbone at a time, and
+            compute those of the others again for the gradient: less memory, one more forward pass.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class ChannelEncoder(nn.Module):
         lora_alpha: int,
         lora_dropout: float,
         channel_dropout: float,
+        gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         # One configuration per adapter: peft writes into it.
@@ -78,6 +83,7 @@ class ChannelEncoder(nn.Module):
             tuner.inject_adapter(backbone, channel)
         self.backbone: nn.Module = backbone
         self.channel_dropout = channel_dropout
+        self.gradient_checkpointing = gradient_checkpointing
         self.width: int = backbone.config.hidden_size
         # Pooled vectors differ in scale between backbones; after this they do not.
         self.norms = nn.ModuleDict({channel: nn.LayerNorm(self.width) for channel in CHANNELS})
@@ -113,11 +119,19 @@ class ChannelEncoder(nn.Module):
 
         The vector is the mean of `mean_vectors`, normalised.
         """
-        self._activate(channel)
-        normalised: Tensor = self.norms[channel](
-            mean_vectors(self.backbone, input_ids, attention_mask)
-        )
+        # Each pass switches its channel on: one that is computed again for the gradient finds the
+        # adapter of the last channel there, and would get wrong gradients without any error. The
+        # backbone's own checkpointing could not do this, and MPNet has none.
+        backbone: Callable[..., Any] = partial(self._pass, channel)
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            backbone = partial(checkpoint, backbone, use_reentrant=False)
+        normalised: Tensor = self.norms[channel](mean_vectors(backbone, input_ids, attention_mask))
         return normalised.float()
+
+    def _pass(self, channel: str, **tokens: Tensor) -> Any:
+        """Send tokens through the backbone with the adapter of a channel."""
+        self._activate(channel)
+        return self.backbone(**tokens)
 
     def _activate(self, channel: str) -> None:
         """Switch to one channel's adapter, and leave what is trainable as it was.
@@ -149,7 +163,7 @@ class ChannelEncoder(nn.Module):
         return kept
 
 
-def mean_vectors(backbone: nn.Module, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+def mean_vectors(backbone: Callable[..., Any], input_ids: Tensor, attention_mask: Tensor) -> Tensor:
     """Average a backbone's last layer over the tokens of each text: (P, L) -> float32 (P, width).
 
     Texts go through the backbone in passes of similar length, each cut to its own longest text:

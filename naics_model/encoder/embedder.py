@@ -21,7 +21,7 @@ from naics_model.encoder.backbones import MINILM, load_backbone, resolve_backbon
 from naics_model.encoder.channels import ChannelEncoder, TokenTensors, token_tensors
 from naics_model.encoder.moe import LinearFusion, MixtureOfExperts
 from naics_model.encoder.projection import HyperbolicProjection
-from naics_model.encoder.settings import FREE_SETTINGS, check_settings
+from naics_model.encoder.settings import FREE_SETTINGS, LATER_SETTINGS, check_settings
 from naics_model.encoder.tokens import CHANNELS, TokenCache, length_buckets, tokenize
 from naics_model.errors import ConfigurationError, DataError
 from naics_model.storage.files import read_json, write_bytes, write_json
@@ -62,6 +62,9 @@ class NaicsEmbedder(nn.Module):
         max_radius: radii stay below it, in units of 1/sqrt(curvature), plain ones at 0.
         curvature: c >= 0, of the space of curvature -c; 0 is flat: the Euclidean control.
         channel_dropout: in training, the chance that a present channel is left out.
+        head: of the projection: `linear` for one linear map, `mlp` for two with a GELU between.
+        gradient_checkpointing: in training, hold the activations of one pass through the backbone
+            at a time and compute those of the others again; the result is the same.
 
     Raises:
         ConfigurationError: a setting is out of range or the backbone is unknown.
@@ -86,6 +89,8 @@ class NaicsEmbedder(nn.Module):
         max_radius: float = 6.0,
         curvature: float = 1.0,
         channel_dropout: float = 0.0,
+        head: Literal['linear', 'mlp'] = 'linear',
+        gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.settings: dict[str, Any] = {
@@ -100,6 +105,8 @@ class NaicsEmbedder(nn.Module):
             'max_radius': max_radius,
             'curvature': curvature,
             'channel_dropout': channel_dropout,
+            'head': head,
+            'gradient_checkpointing': gradient_checkpointing,
         }
         check_settings(self.settings)
         self.backbone = resolve_backbone(backbone)
@@ -110,6 +117,7 @@ class NaicsEmbedder(nn.Module):
             lora_alpha=lora_alpha,
             lora_dropout=lora_dropout,
             channel_dropout=channel_dropout,
+            gradient_checkpointing=gradient_checkpointing,
         )
         width = self.channels.width
         self.fusion: MixtureOfExperts | LinearFusion
@@ -117,7 +125,7 @@ class NaicsEmbedder(nn.Module):
             self.fusion = MixtureOfExperts(len(CHANNELS), width, experts, top_k)
         else:
             self.fusion = LinearFusion(len(CHANNELS), width)
-        self.projection = HyperbolicProjection(width, hyperbolic_dim, max_radius, curvature)
+        self.projection = HyperbolicProjection(width, hyperbolic_dim, max_radius, curvature, head)
 
     def forward(self, tokens: Mapping[str, TokenTensors], count: int) -> EmbedderOutput:
         """Embed `count` codes, or texts that come through the title channel alone.
@@ -304,4 +312,4 @@ def _read_config(folder: Path) -> dict[str, Any]:
     config: dict[str, Any] = read_json(folder / CONFIG_FILE)
     if not isinstance(config, dict) or not {'settings', 'backbone'} <= config.keys():
         raise DataError(f'{folder / CONFIG_FILE} does not describe an embedder.')
-    return config
+    return {**config, 'settings': {**LATER_SETTINGS, **config['settings']}}

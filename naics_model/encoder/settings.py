@@ -7,8 +7,11 @@ from typing import Any
 
 from naics_model.errors import ConfigurationError
 
-FREE_SETTINGS = ('lora_dropout', 'channel_dropout')
+FREE_SETTINGS = ('lora_dropout', 'channel_dropout', 'gradient_checkpointing')
 """Settings that may change between two fits of the same weights."""
+
+LATER_SETTINGS = {'head': 'linear'}
+"""Settings that are newer than some saved models, with what those models have."""
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
@@ -24,6 +27,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         'fusion': (settings['fusion'] in ('moe', 'linear'), "'moe' or 'linear'"),
         'experts': (settings['experts'] >= 1, 'at least 1'),
         'top_k': (1 <= settings['top_k'] <= settings['experts'], 'between 1 and experts'),
+        'head': (settings['head'] in ('linear', 'mlp'), "'linear' or 'mlp'"),
         'hyperbolic_dim': (settings['hyperbolic_dim'] >= 2, 'at least 2'),
         # Beyond 8, a float32 distance of 1 is off by 0.3 in the ordinary formula that users may
         # apply.

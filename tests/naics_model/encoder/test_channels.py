@@ -25,7 +25,7 @@ Tokens = dict[str, TokenTensors]
 
 
 def encoder(
-    backbone: Any = None, targets: tuple[str, ...] = ('query', 'value'), **options: float
+    backbone: Any = None, targets: tuple[str, ...] = ('query', 'value'), **options: Any
 ) -> ChannelEncoder:
     settings: dict[str, Any] = {
         'lora_r': 4,
@@ -166,6 +166,54 @@ def test_passes_leave_padding_out(tokens: Tokens, monkeypatch: pytest.MonkeyPatc
     model.encode('description', part.input_ids, part.attention_mask)
     assert sum(seen) < part.input_ids.numel()
     assert sum(seen) >= int(part.attention_mask.sum())
+
+
+def held_bytes(model: ChannelEncoder, tokens: Tokens) -> tuple[int, dict[str, Tensor]]:
+    """Return the bytes that a forward pass keeps for the gradient, and all gradients."""
+    held = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    torch.manual_seed(6)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        features = model(tokens, 6)
+    bytes_held = sum(held.values())
+    (features * torch.linspace(-1, 1, features.shape[-1])).square().sum().backward()
+    return bytes_held, {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize('family', ['bert', 'mpnet'])
+def test_checkpointing_changes_the_memory_and_not_the_gradients(
+    family: str, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Several passes a channel, so that each is computed again after another channel was on, and
+    # with the dropout that it had.
+    monkeypatch.setitem(channels_module._TOKENS_PER_PASS, 'cpu', 40)
+    results = []
+    for gradient_checkpointing in (False, True):
+        backbone, targets = (
+            (None, ('query', 'value')) if family == 'bert' else (mpnet(), ('q', 'v'))
+        )
+        model = encoder(
+            backbone,
+            targets,
+            lora_dropout=0.5,
+            channel_dropout=0.2,
+            gradient_checkpointing=gradient_checkpointing,
+        ).train()
+        with torch.no_grad():
+            for name, parameter in lora(model).items():
+                if 'lora_B' in name:
+                    parameter.normal_()
+        results.append(held_bytes(model, tokens))
+    (plain_bytes, plain), (bytes_held, gradients) = results
+    assert bytes_held < plain_bytes / 4
+    assert gradients.keys() == plain.keys()
+    assert len(lora(model).keys() & gradients.keys()) == 2 * 2 * 2 * len(CHANNELS)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, plain[name], rtol=1e-6, atol=1e-6)
 
 
 def test_masked_mean_ignores_padding() -> None:

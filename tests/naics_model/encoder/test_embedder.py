@@ -52,8 +52,9 @@ def test_linear_fusion_has_no_gate(cache: TokenCache) -> None:
     assert out.gate_probabilities is None
 
 
-def test_a_training_step_reaches_every_trainable_weight(cache: TokenCache) -> None:
-    embedder = disturb(tiny(top_k=4)).train()
+@pytest.mark.parametrize('head', ['linear', 'mlp'])
+def test_a_training_step_reaches_every_trainable_weight(cache: TokenCache, head: str) -> None:
+    embedder = disturb(tiny(top_k=4, head=head)).train()
     out = embedder(all_tokens(cache), 6)
     target = torch.randn(6, 8)
     lorentz.distance(out.tangent, target).sum().backward()
@@ -130,7 +131,7 @@ def test_a_cache_of_another_backbone_is_refused(cache: TokenCache) -> None:
 def test_a_saved_model_comes_back_the_same_without_its_backbone(
     cache: TokenCache, tmp_path: Path
 ) -> None:
-    embedder = disturb(tiny(curvature=0.5))
+    embedder = disturb(tiny(curvature=0.5, head='mlp'))
     embedder.save_pretrained(tmp_path / 'model')
     back = NaicsEmbedder.from_pretrained(tmp_path / 'model')
     assert not back.training
@@ -160,7 +161,7 @@ def test_weights_of_other_settings_are_refused_by_name(tmp_path: Path) -> None:
     tiny().save_pretrained(tmp_path)
     with pytest.raises(ConfigurationError, match='has lora_r = 2, but 4 is asked for'):
         tiny(lora_r=4).load_weights(tmp_path)
-    tiny(lora_dropout=0.3, channel_dropout=0.2).load_weights(tmp_path)
+    tiny(lora_dropout=0.3, channel_dropout=0.2, gradient_checkpointing=True).load_weights(tmp_path)
 
 
 def edit(path: Path, **changes: Any) -> None:
@@ -168,6 +169,22 @@ def edit(path: Path, **changes: Any) -> None:
     for key, value in changes.items():
         config[key] = {**config[key], **value}
     path.write_text(json.dumps(config))
+
+
+def test_a_model_saved_before_there_was_a_choice_of_head_has_a_linear_one(tmp_path: Path) -> None:
+    embedder = disturb(tiny())
+    embedder.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / 'config.json').read_text())
+    for newer in ('head', 'gradient_checkpointing'):
+        del config['settings'][newer]
+    (tmp_path / 'config.json').write_text(json.dumps(config))
+
+    back = NaicsEmbedder.from_pretrained(tmp_path)
+    assert back.settings == embedder.settings
+    assert torch.equal(back.encode(['Utilities']), embedder.encode(['Utilities']))
+    tiny().load_weights(tmp_path)
+    with pytest.raises(ConfigurationError, match="has head = 'linear', but 'mlp' is asked for"):
+        tiny(head='mlp').load_weights(tmp_path)
 
 
 def test_a_model_of_other_backbone_weights_is_refused(tmp_path: Path) -> None:
@@ -211,6 +228,7 @@ def test_missing_and_damaged_folders_are_explained(tmp_path: Path) -> None:
         ('lora_dropout', 1.0),
         ('channel_dropout', -0.1),
         ('fusion', 'mean'),
+        ('head', 'deep'),
         ('curvature', -1.0),
         ('max_radius', 20.0),
         ('hyperbolic_dim', 1),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
 
 from naics_model.encoder.moe import LinearFusion, MixtureOfExperts, assignment_shares
-from naics_model.encoder.projection import HyperbolicProjection
+from naics_model.encoder.projection import INITIAL_RADIUS, HyperbolicProjection
 from naics_model.geometry import lorentz
 
 
@@ -64,17 +66,43 @@ def test_linear_fusion_has_no_gate() -> None:
     assert fused.gate_probabilities is None
 
 
+@pytest.mark.parametrize('head', ['linear', 'mlp'])
 @pytest.mark.parametrize('dimension', [16, 64, 128])
 @pytest.mark.parametrize('curvature', [0.0, 0.5, 1.0, 2.0])
-def test_radii_start_between_the_origin_and_the_clip(dimension: int, curvature: float) -> None:
+def test_radii_start_between_the_origin_and_the_clip(
+    dimension: int, curvature: float, head: Literal['linear', 'mlp']
+) -> None:
     torch.manual_seed(2)
-    projection = HyperbolicProjection(384, dimension, max_radius=6.0, curvature=curvature)
+    projection = HyperbolicProjection(384, dimension, 6.0, curvature, head)
     # Whatever the scale of what comes in.
     for scale in (0.01, 1.0, 50.0):
         radii = lorentz.radius(projection(scale * torch.randn(500, 384)), curvature)
         assert radii.min() > 0.7
         assert radii.max() < 3.3
         assert 1.7 < radii.mean() < 2.2
+
+
+@pytest.mark.parametrize('head', ['linear', 'mlp'])
+def test_the_mean_squared_radius_starts_where_it_is_meant_to(
+    head: Literal['linear', 'mlp'],
+) -> None:
+    # Over many heads: one alone is off by what its own weights happen to be.
+    torch.manual_seed(5)
+    squares = [
+        # As good as unclipped: what is asked of is the start before the clip.
+        HyperbolicProjection(64, 32, 1000.0, 1.0, head)(torch.randn(50, 64)).square().sum(dim=1)
+        for _ in range(100)
+    ]
+    assert torch.stack(squares).mean().item() == pytest.approx(INITIAL_RADIUS**2, rel=0.03)
+
+
+def test_a_linear_head_is_odd_and_a_two_layer_head_is_not() -> None:
+    torch.manual_seed(6)
+    x = torch.randn(16)
+    both = torch.stack([x, -x])
+    for head, odd in (('linear', True), ('mlp', False)):
+        v = HyperbolicProjection(16, 8, 1000.0, 1.0, head)(both)  # type: ignore[arg-type]
+        assert bool(v.sum(dim=0).abs().max() < 1e-4) == odd
 
 
 @pytest.mark.parametrize('curvature', [0.0, 1.0])
@@ -87,8 +115,9 @@ def test_projection_never_leaves_the_clip(curvature: float) -> None:
     assert radii.min() > 2.5
 
 
-def test_projection_is_float32_under_autocast() -> None:
-    projection = HyperbolicProjection(16, 8, max_radius=6.0, curvature=1.0)
+@pytest.mark.parametrize('head', ['linear', 'mlp'])
+def test_projection_is_float32_under_autocast(head: Literal['linear', 'mlp']) -> None:
+    projection = HyperbolicProjection(16, 8, 6.0, 1.0, head)
     x = torch.randn(4, 16)
     with torch.autocast('cpu', torch.bfloat16):
         inside = projection(x)

@@ -78,6 +78,32 @@ def test_every_trainable_weight_gets_a_gradient(batch: StepBatch, curvature: flo
     assert sum('lora_' in name for name in model.trainable_names()) == 2 * 2 * 2 * 4
 
 
+def test_under_bfloat16_points_and_distances_stay_float32_and_all_is_finite(
+    batch: StepBatch,
+) -> None:
+    model = module(weights=LossWeights(hierarchy_fit=1.0)).train()
+    with torch.autocast('cpu', torch.bfloat16):
+        losses, output = model.losses(batch)
+        loss = model.total(losses)
+    assert output.tangent.dtype == torch.float32
+    for name, value in losses.items():
+        assert value.dtype == torch.float32, name
+        assert torch.isfinite(value), name
+    # Rounded to bfloat16, distances would be off in the third digit.
+    v = output.tangent
+    contrast = info_nce(
+        distance(v[batch.anchor], v[batch.positive]),
+        distance(v[batch.anchor].unsqueeze(1), v[batch.negatives]),
+        model.temperature,
+    )
+    assert losses['contrastive'].item() == pytest.approx(contrast.item(), rel=1e-5)
+    loss.backward()
+    for name in model.trainable_names():
+        gradient = model.get_parameter(name).grad
+        assert gradient is not None, name
+        assert torch.isfinite(gradient).all(), name
+
+
 def test_frozen_weights_are_not_among_those_of_a_checkpoint() -> None:
     model = module()
     names = model.trainable_names()

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from naics_model.corpus import descriptions
 from naics_model.jobs.cost import peak_memory_bytes
 from naics_model.storage.files import write_parquet
 from naics_model.storage.layout import EditionFolder
@@ -70,6 +69,9 @@ def write_synthetic(folder: EditionFolder, sectors: int) -> int:
     national industries, which are the proportions of 2022 with its 106 codes a sector on average.
     Each six-digit code names the first group of the next sector in a cross-reference.
     """
+    # Here, because the libraries that read workbooks are not on every machine that measures.
+    from naics_model.corpus import descriptions
+
     codes: list[str] = []
     for sector in _SECTORS[:sectors]:
         subsectors = [f'{sector}{digit}' for digit in range(1, 6)]

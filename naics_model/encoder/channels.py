@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from peft import LoraConfig, LoraModel
@@ -19,11 +19,15 @@ from transformers import PreTrainedModel
 
 from naics_model.encoder.tokens import CHANNELS, ChannelTokens
 
-# Tokens per pass through the backbone. On a CPU short passes stay in its cache and lose least to
-# padding: 64 codes of 2022 train at 11.6 codes per core-second with 512, 10.7 with 2,048, and 6.0
-# padded in one pass. A GPU wants them long.
+# Tokens per pass through the backbone. On a CPU short passes stay in its cache: 64 codes of 2022
+# train at 11.6 codes per core-second with 512, 10.7 with 2,048, and 6.0 padded in one pass. A GPU
+# wants them long.
 _TOKENS_PER_PASS = {'cpu': 512}
 _TOKENS_PER_PASS_ELSEWHERE = 32768
+# What a pass costs before its first token, in tokens. On a CPU, MiniLM's forward and backward pass
+# take 1.1 ms a token, and 35 to 45 ms more; a GPU wants few passes, whatever the padding.
+_PASS_OVERHEAD = {'cpu': 32}
+_PASS_OVERHEAD_ELSEWHERE = _TOKENS_PER_PASS_ELSEWHERE
 
 
 class TokenTensors(NamedTuple):
@@ -45,7 +49,7 @@ class ChannelEncoder(nn.Module):
     Args:
         backbone: a loaded transformer, (ids, mask) -> last_hidden_state (P, L, width); it is
             changed in place.
-        targets: names of the modules to adapt, see `Backbone.lora_targets`.
+        targets: names of the modules to adapt, see `Backbone.lora_targets`; or `all-linear`.
         lora_r, lora_alpha, lora_dropout: rank, scale numerator (the update is scaled by alpha / r)
             and dropout of the adapters.
         channel_dropout: in training, the chance that a present channel of a code is left out; one
@@ -57,7 +61,7 @@ class ChannelEncoder(nn.Module):
     def __init__(
         self,
         backbone: PreTrainedModel,
-        targets: tuple[str, ...],
+        targets: tuple[str, ...] | Literal['all-linear'],
         *,
         lora_r: int,
         lora_alpha: int,
@@ -72,7 +76,7 @@ class ChannelEncoder(nn.Module):
                 r=lora_r,
                 lora_alpha=lora_alpha,
                 lora_dropout=lora_dropout,
-                target_modules=list(targets),
+                target_modules=targets if isinstance(targets, str) else list(targets),
             )
             for channel in CHANNELS
         }
@@ -172,8 +176,9 @@ def mean_vectors(backbone: Callable[..., Any], input_ids: Tensor, attention_mask
     lengths = attention_mask.sum(dim=1)
     order = torch.argsort(lengths, stable=True)
     budget = _TOKENS_PER_PASS.get(input_ids.device.type, _TOKENS_PER_PASS_ELSEWHERE)
+    overhead = _PASS_OVERHEAD.get(input_ids.device.type, _PASS_OVERHEAD_ELSEWHERE)
     pooled = []
-    for start, stop, longest in _passes(lengths[order].tolist(), budget):
+    for start, stop, longest in _passes(lengths[order].tolist(), budget, overhead):
         rows = order[start:stop]
         mask = attention_mask[rows, :longest]
         hidden = backbone(input_ids=input_ids[rows, :longest], attention_mask=mask)
@@ -187,15 +192,30 @@ def masked_mean(hidden: Tensor, mask: Tensor) -> Tensor:
     return (hidden.float() * weights).sum(dim=1) / weights.sum(dim=1).clamp_min(1.0)
 
 
-def _passes(lengths: list[int], budget: int) -> list[tuple[int, int, int]]:
-    """Cut ascending lengths into runs of at most `budget` padded tokens: (start, stop, longest).
+def _passes(lengths: list[int], budget: int, overhead: int) -> list[tuple[int, int, int]]:
+    """Cut ascending lengths into the cheapest runs: (start, stop, longest).
 
-    A text that is longer than the budget is a run of its own.
+    A run costs its padded tokens and the overhead. It has at most `budget` padded tokens; a text
+    that is longer is a run of its own.
     """
+    count = len(lengths)
+    # Two runs or more cost the tokens and two overheads at least.
+    whole = count * lengths[-1] if lengths else 0
+    if whole <= min(budget, overhead + sum(lengths)):
+        return [(0, count, lengths[-1])] if lengths else []
+    # cheapest[stop] is of the first `stop` texts, and starts[stop] where its last run begins.
+    cheapest = [0] * (count + 1)
+    starts = [0] * (count + 1)
+    for stop in range(1, count + 1):
+        longest = lengths[stop - 1]
+        first = max(0, min(stop - 1, stop - budget // longest))
+        cheapest[stop], starts[stop] = min(
+            (cheapest[start] + overhead + (stop - start) * longest, start)
+            for start in range(first, stop)
+        )
     runs = []
-    start = 0
-    for stop in range(1, len(lengths) + 1):
-        if stop == len(lengths) or (stop + 1 - start) * lengths[stop] > budget:
-            runs.append((start, stop, lengths[stop - 1]))
-            start = stop
-    return runs
+    stop = count
+    while stop:
+        runs.append((starts[stop], stop, lengths[stop - 1]))
+        stop = starts[stop]
+    return runs[::-1]

@@ -24,6 +24,10 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         'lora_r': (settings['lora_r'] >= 1, 'at least 1'),
         'lora_alpha': (settings['lora_alpha'] > 0, 'above 0'),
         'lora_dropout': (0 <= settings['lora_dropout'] < 1, '0 or more and below 1'),
+        'lora_layers': (
+            settings['lora_layers'] in ('attention', 'all'),
+            "'attention' or 'all'",
+        ),
         'fusion': (settings['fusion'] in ('moe', 'linear'), "'moe' or 'linear'"),
         'experts': (settings['experts'] >= 1, 'at least 1'),
         'top_k': (1 <= settings['top_k'] <= settings['experts'], 'between 1 and experts'),

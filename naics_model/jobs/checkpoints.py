@@ -50,7 +50,12 @@ class TrainableCheckpoint(LightningModule):
     """A module whose checkpoints hold trainable weights only.
 
     Frozen ones are found again by their name and digest.
+
+    Attributes:
+        carried: names of modules whose buffers go with them, because a fit goes on from those too.
     """
+
+    carried: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,11 +66,16 @@ class TrainableCheckpoint(LightningModule):
         """Return the names of all parameters that training changes."""
         return {name for name, parameter in self.named_parameters() if parameter.requires_grad}
 
+    def _kept_names(self) -> set[str]:
+        buffers = (name for name, _ in self.named_buffers())
+        carried = {name for name in buffers if name.partition('.')[0] in self.carried}
+        return self.trainable_names() | carried
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Drop what training does not change."""
-        trainable = self.trainable_names()
+        kept = self._kept_names()
         checkpoint['state_dict'] = {
-            name: value for name, value in checkpoint['state_dict'].items() if name in trainable
+            name: value for name, value in checkpoint['state_dict'].items() if name in kept
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -75,7 +85,7 @@ class TrainableCheckpoint(LightningModule):
         Raises:
             ConfigurationError: the checkpoint belongs to other settings.
         """
-        expected, found = self.trainable_names(), set(checkpoint['state_dict'])
+        expected, found = self._kept_names(), set(checkpoint['state_dict'])
         if expected != found:
             odd = sorted(expected ^ found)
             raise ConfigurationError(

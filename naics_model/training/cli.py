@@ -154,6 +154,8 @@ def _run(
         keep_best=ready.keep_best,
         callbacks=[watch, report],
     )
+    if data.asks_queries:
+        module.remember_codes(len(data.cache))
     checkpoint = resume_path(ready.ckpt_path, ready.run_dir, reporter)
     if checkpoint is None and module.untrained:
         reporter.log(f'a new model: its first directions are those of {len(data.cache):,} titles')

@@ -199,6 +199,11 @@ class TripletDataModule(LightningDataModule):
         # Before training draws anything: the two share one sampler.
         self._validation = list(islice(self._steps(0), settings.val_steps))
 
+    @property
+    def asks_queries(self) -> bool:
+        """Whether steps come with train entries."""
+        return self._activities is not None
+
     def train_dataloader(self) -> DataLoader[StepBatch]:
         trainer = self.trainer
         assert trainer is not None, 'training steps belong to a running fit'

@@ -27,6 +27,8 @@ from naics_model.losses.multi_level import common_depth, multi_level
 from naics_model.losses.radius import radius_ladder
 from naics_model.losses.ranking import lambda_rank
 from naics_model.losses.triplet import adaptive_margin
+from naics_model.taxonomy.tree import LEVELS
+from naics_model.training.bank import CodeBank
 from naics_model.training.data import Queries, StepBatch
 
 # Outside this range the contrast is a hard maximum or says nothing.
@@ -39,7 +41,7 @@ class LossWeights:
 
     Attributes:
         contrastive: anchors nearer to their positives than to their graded negatives.
-        activities: train entries, as queries, nearer to their own code than to the step's others.
+        activities: train entries, as queries, nearer to their own code than to all others.
         multi_level: relatives nearer than the step's other codes, at each level of the tree.
         lambda_rank: the ten nearest of each code in the order of the tree.
         hierarchy_fit: embedding distances proportional to tree distances within the step.
@@ -63,6 +65,9 @@ _DEFAULT_WEIGHTS = LossWeights()
 class TripletModule(TrainableCheckpoint):
     """`NaicsEmbedder` under the contrast of anchors, positives and graded negatives.
 
+    Attributes:
+        bank: where six-digit codes were last seen, for queries; None until `remember_codes`.
+
     Args:
         init_from: exported model of the previous stage (`RUN_DIR/model`) to start from.
         learning_rate: peak of the schedule.
@@ -77,6 +82,8 @@ class TripletModule(TrainableCheckpoint):
         seed: of dropout.
         embedder: settings of the encoder, see `NaicsEmbedder`.
     """
+
+    carried = ('bank',)
 
     def __init__(
         self,
@@ -94,6 +101,7 @@ class TripletModule(TrainableCheckpoint):
         **embedder: Any,
     ) -> None:
         super().__init__()
+        self.bank: CodeBank | None = None
         self.embedder = NaicsEmbedder(**embedder)
         self.untrained = init_from is None
         if init_from is not None:
@@ -112,6 +120,14 @@ class TripletModule(TrainableCheckpoint):
             self.log_scale = nn.Parameter(torch.zeros(()))
         # The backbone comes in eval mode, which Lightning would keep: with it, LoRA's dropout.
         self.train()
+
+    def remember_codes(self, codes: int) -> None:
+        """Contrast queries with the codes of earlier steps, too.
+
+        Args:
+            codes: number of codes of the edition.
+        """
+        self.bank = CodeBank(codes, self.embedder.settings['hyperbolic_dim'])
 
     @property
     def temperature(self) -> Tensor:
@@ -161,18 +177,26 @@ class TripletModule(TrainableCheckpoint):
         return losses, output
 
     def _asked(self, queries: Queries, batch: StepBatch, codes: Tensor) -> Tensor:
-        """Contrast queries with all codes of the step, in the space of the codes."""
+        """Contrast queries with all codes of the step, and with those in the bank."""
         count = len(queries.owner)
+        # Ancestors of the own code, and itself: as far in the tree as they are levels apart. They
+        # are right answers, only less precise ones.
+        above = batch.tree == batch.levels.unsqueeze(1) - batch.levels
+        candidates, wrong = codes, ~above[queries.owner]
+        if self.bank is not None:
+            others = self.bank.others(batch.codes)
+            candidates = torch.cat([codes, others])
+            wrong = torch.cat([wrong, wrong.new_ones(count, len(others))], dim=1)
+            if self.training:
+                # Six-digit codes only: those are what a query is answered with.
+                leaves = batch.levels == LEVELS[-1]
+                self.bank.update(batch.codes[leaves], codes[leaves])
         if count == 0:
             return codes.sum() * 0
         asked = self.embedder({'title': queries.tokens}, count).tangent
-        distances = pairwise_distance(asked, codes, self.curvature)
-        # Ancestors of the own code, and itself: as far in the tree as they are levels apart. They
-        # are right answers, only less precise ones.
-        apart = batch.levels.unsqueeze(1) - batch.levels
-        above = batch.tree == apart
+        distances = pairwise_distance(asked, candidates, self.curvature)
         own = distances[torch.arange(count, device=codes.device), queries.owner]
-        return info_nce(own, distances, self.query_temperature, ~above[queries.owner])
+        return info_nce(own, distances, self.query_temperature, wrong)
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:
         """Return the weighted sum."""

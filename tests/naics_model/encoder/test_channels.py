@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
@@ -25,7 +27,7 @@ Tokens = dict[str, TokenTensors]
 
 
 def encoder(
-    backbone: Any = None, targets: tuple[str, ...] = ('query', 'value'), **options: Any
+    backbone: Any = None, targets: Any = ('query', 'value'), **options: Any
 ) -> ChannelEncoder:
     settings: dict[str, Any] = {
         'lora_r': 4,
@@ -72,11 +74,22 @@ def lora(model: nn.Module) -> dict[str, Tensor]:
     return {name: p for name, p in model.named_parameters() if 'lora_' in name}
 
 
-@pytest.mark.parametrize('family', ['bert', 'mpnet'])
-def test_every_adapter_learns_in_every_step(family: str, tokens: Tokens) -> None:
+@pytest.mark.parametrize(
+    ('backbone', 'targets', 'adapted'),
+    [
+        (None, ('query', 'value'), 2),
+        (mpnet, ('q', 'v'), 2),
+        # Query, key, value and the three dense layers of each block.
+        (None, 'all-linear', 6),
+        (mpnet, 'all-linear', 6),
+    ],
+)
+def test_every_adapter_learns_in_every_step(
+    backbone: Any, targets: Any, adapted: int, tokens: Tokens
+) -> None:
     # Fails when peft's own switch is used alone: it freezes the three adapters it switches off.
-    model = encoder() if family == 'bert' else encoder(mpnet(), ('q', 'v'))
-    assert len(lora(model)) == 2 * 2 * 2 * len(CHANNELS)  # layers, q and v, A and B, channels
+    model = encoder(backbone and backbone(), targets)
+    assert len(lora(model)) == 2 * adapted * 2 * len(CHANNELS)  # layers, maps, A and B, channels
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
     step(model, tokens, optimiser)  # B starts at 0, so that A has no gradient in the first step
     step(model, tokens, optimiser)
@@ -153,6 +166,36 @@ def test_passes_of_similar_length_change_nothing_but_the_time(
     whole = model(tokens, 6)
     monkeypatch.setitem(channels_module._TOKENS_PER_PASS, 'cpu', budget)
     torch.testing.assert_close(model(tokens, 6), whole, rtol=0, atol=1e-5)
+
+
+def splits(count: int) -> list[list[tuple[int, int]]]:
+    """Return all ways to cut 0 to `count` into runs."""
+    if count == 0:
+        return [[]]
+    return [[*head, (start, count)] for start in range(count) for head in splits(start)]
+
+
+@given(
+    lengths=st.lists(st.integers(1, 40), max_size=7).map(sorted),
+    budget=st.integers(1, 120),
+    overhead=st.integers(0, 60),
+)
+def test_passes_are_the_cheapest_of_all_ways_to_cut(
+    lengths: list[int], budget: int, overhead: int
+) -> None:
+    def cost(runs: list[tuple[int, int]]) -> int:
+        return sum(overhead + (stop - start) * lengths[stop - 1] for start, stop in runs)
+
+    allowed = [
+        runs
+        for runs in splits(len(lengths))
+        if all(b - a == 1 or (b - a) * lengths[b - 1] <= budget for a, b in runs)
+    ]
+    found = channels_module._passes(lengths, budget, overhead)
+    runs = [(start, stop) for start, stop, _ in found]
+    assert runs in allowed
+    assert cost(runs) == min(map(cost, allowed))
+    assert [longest for _, _, longest in found] == [lengths[stop - 1] for _, stop in runs]
 
 
 def test_passes_leave_padding_out(tokens: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:

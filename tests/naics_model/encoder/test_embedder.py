@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from naics_model.encoder.backbones import MINILM, TINY
 from naics_model.encoder.channels import TokenTensors, token_tensors
 from naics_model.encoder.embedder import NaicsEmbedder
-from naics_model.encoder.tokens import CHANNELS, TokenCache, tokenize
+from naics_model.encoder.tokens import CHANNELS, Ragged, TokenCache, tokenize
 from naics_model.errors import ConfigurationError, DataError
 from naics_model.geometry import lorentz
 
@@ -108,6 +109,32 @@ def test_encode_codes_equals_forward_in_eval_mode(cache: TokenCache, batch_size:
     assert seen[-1] == (6 + 6 + 3 + 2, 17)
 
 
+def test_a_text_that_two_codes_share_is_encoded_once(
+    cache: TokenCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The first and the last code get the same title, in a batch with other lengths between.
+    indices = np.array([0, 1, 2, 3, 4, 0])
+    titles = cache.batch('title', indices)
+    shared = Ragged(
+        titles.input_ids[titles.attention_mask == 1].astype(np.int32),
+        np.concatenate([[0], titles.attention_mask.sum(axis=1).cumsum()]),
+    )
+    twice = replace(cache, channels={**cache.channels, 'title': shared})
+    embedder = disturb(tiny()).eval()
+    with torch.no_grad():
+        expected = embedder(all_tokens(twice), 6).tangent
+    rows: list[int] = []
+    encode = embedder.channels.encode
+
+    def counted(channel: str, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        rows.append(len(ids) if channel == 'title' else 0)
+        return encode(channel, ids, mask)
+
+    monkeypatch.setattr(embedder.channels, 'encode', counted)
+    torch.testing.assert_close(embedder.encode_codes(twice, 2), expected, rtol=0, atol=1e-5)
+    assert sum(rows) == 5
+
+
 def test_encoding_leaves_the_mode_and_the_gradients_alone(cache: TokenCache) -> None:
     embedder = disturb(tiny(lora_dropout=0.5, channel_dropout=0.5)).train()
     first, second = embedder.encode_codes(cache), embedder.encode_codes(cache)
@@ -122,8 +149,6 @@ def test_encoding_leaves_the_mode_and_the_gradients_alone(cache: TokenCache) -> 
 
 
 def test_a_cache_of_another_backbone_is_refused(cache: TokenCache) -> None:
-    from dataclasses import replace
-
     with pytest.raises(ConfigurationError, match='build the cache again'):
         tiny().encode_codes(replace(cache, backbone=MINILM, digest='0' * 64))
 

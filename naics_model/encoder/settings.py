@@ -10,7 +10,7 @@ from naics_model.errors import ConfigurationError
 FREE_SETTINGS = ('lora_dropout', 'channel_dropout', 'gradient_checkpointing')
 """Settings that may change between two fits of the same weights."""
 
-LATER_SETTINGS = {'head': 'linear'}
+LATER_SETTINGS = {'head': 'linear', 'lora_layers': 'attention'}
 """Settings that are newer than some saved models, with what those models have."""
 
 

@@ -93,7 +93,7 @@ class TripletModule(TrainableCheckpoint):
         weight_decay: float = 0.01,
         warmup_share: float = 0.1,
         temperature: float = 0.5,
-        query_temperature: float = 0.2,
+        query_temperature: float = 0.1,
         contrast: Literal['info_nce', 'dcl'] = 'info_nce',
         margin: float = 0.0,
         weights: LossWeights = _DEFAULT_WEIGHTS,

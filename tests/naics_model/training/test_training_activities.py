@@ -121,7 +121,7 @@ def test_a_query_is_contrasted_with_all_codes_of_the_step_but_the_ancestors_of_i
     names = [edition.index.codes[i] for i in batch.codes]
     costs, left_out = [], 0
     for point, owner in zip(asked, batch.queries.owner.tolist(), strict=True):
-        logits = -distance(point, output.tangent) / 0.2
+        logits = -distance(point, output.tangent) / 0.1
         own = names[owner]
         allowed = [j for j, name in enumerate(names) if j == owner or not own.startswith(name)]
         left_out += len(names) - len(allowed)

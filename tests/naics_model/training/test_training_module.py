@@ -136,7 +136,7 @@ def test_frozen_weights_are_not_among_those_of_a_checkpoint() -> None:
 def test_the_temperature_stays_in_its_range() -> None:
     model = module(temperature=0.5)
     assert model.temperature.item() == pytest.approx(0.5)
-    assert model.query_temperature.item() == pytest.approx(0.2)
+    assert model.query_temperature.item() == pytest.approx(0.1)
     for value, bound in ((-50.0, 0.05), (50.0, 5.0)):
         with torch.no_grad():
             model.log_temperature.fill_(value)

@@ -88,8 +88,13 @@ class LinearFusion(nn.Module):
         return Fused(self.linear(x), None)
 
 
+def assignment_counts(probabilities: Tensor, top_k: int) -> Tensor:
+    """Return how many assignments each expert received: (M, E) -> int64 (E,), sum M * top_k."""
+    chosen = probabilities.topk(top_k, dim=-1).indices
+    return torch.bincount(chosen.flatten(), minlength=probabilities.shape[-1])
+
+
 def assignment_shares(probabilities: Tensor, top_k: int) -> Tensor:
     """Return f_i, the share of all assignments that expert i received: (M, E) -> (E,), sum 1."""
-    chosen = probabilities.topk(top_k, dim=-1).indices
-    counts = torch.bincount(chosen.flatten(), minlength=probabilities.shape[-1])
-    return counts.to(probabilities.dtype) / chosen.numel()
+    counts = assignment_counts(probabilities, top_k).to(probabilities.dtype)
+    return counts / counts.sum()

@@ -12,7 +12,9 @@ from naics_model.losses.anchoring import anchoring
 from naics_model.losses.contrastive import info_nce
 from naics_model.losses.hierarchy import hierarchy_fit
 from naics_model.losses.load_balance import load_balance
+from naics_model.losses.multi_level import multi_level
 from naics_model.losses.radius import LADDER, radius_ladder
+from naics_model.losses.ranking import lambda_rank
 from naics_model.losses.triplet import hyperbolic_triplet
 
 
@@ -121,6 +123,31 @@ def test_load_balance_gradient_lowers_the_busy_expert() -> None:
     assert (logits.grad[:, 3] < 0).all()
 
 
+def test_load_balance_is_of_the_rows_of_all_processes() -> None:
+    probabilities = torch.rand(7, 4, generator=torch.Generator().manual_seed(3)).softmax(dim=1)
+    mine, theirs = probabilities.split([5, 2])
+    sent = []
+    load_balance(theirs, 2, lambda tensor: sent.append(tensor) or tensor)
+    (of_the_other,) = sent
+    loss = load_balance(mine, 2, lambda tensor: tensor + of_the_other)
+    torch.testing.assert_close(loss, load_balance(probabilities, 2))
+    parts = (load_balance(mine, 2) + load_balance(theirs, 2)) / 2
+    assert abs(parts - loss) > 1e-3
+
+
+def test_load_balance_takes_a_process_without_rows() -> None:
+    probabilities = torch.tensor([[0.7, 0.2, 0.1], [0.2, 0.5, 0.3]])
+    counts, totals = torch.tensor([1.0, 1.0, 0.0]), probabilities.sum(0)
+    loss = load_balance(torch.empty(0, 3), 1, lambda none: none + torch.stack([counts, totals]))
+    torch.testing.assert_close(loss, load_balance(probabilities, 1))
+
+
+def test_load_balance_counts_what_bfloat16_can_not() -> None:
+    probabilities = torch.tensor([[0.75, 0.25]]).repeat(999, 1)
+    half = load_balance(probabilities.bfloat16(), 1)
+    torch.testing.assert_close(half, load_balance(probabilities, 1))
+
+
 @pytest.mark.parametrize('curvature', [0.0, 1.0])
 @pytest.mark.parametrize('radius', [1e-6, 1.0, 6.0])
 def test_all_losses_are_finite_with_gradients_on_duplicated_codes(
@@ -134,8 +161,11 @@ def test_all_losses_are_finite_with_gradients_on_duplicated_codes(
     radii = lorentz.radius(v, curvature)
     tree = torch.full((12, 12), 2)
     tree.fill_diagonal_(0)
+    common = torch.arange(12).unsqueeze(0) % 6 % 3 + torch.zeros(12, 1, dtype=torch.int64)
     total = (
         info_nce(distances[0:4, 6].clone(), distances[0:4, 0:6], 0.5)
+        + multi_level(distances, common, 0.5)
+        + lambda_rank(distances, 2.0**common - 1, k=10)
         + hierarchy_fit(distances, tree, torch.tensor(0.3))
         + radius_ladder(radii, torch.full((12,), 6))
         + hyperbolic_triplet(distances[0, 6:8], distances[0, 8:10], radii[:2], 1.0, curvature)

@@ -70,7 +70,8 @@ def dcl(
     """
     negative = _negative_logits(anchor_negative, temperature, mask)
     counted = (negative != -torch.inf).any(dim=1)
-    # The gradient of a logsumexp over nothing but -inf is NaN, even when multiplied by 0 later.
+    # The gradient of a logsumexp over nothing but -inf is NaN. The mask would stop it, but torch's
+    # anomaly detection stops at it.
     negative = negative.masked_fill(~counted.unsqueeze(1), 0.0)
     cost = anchor_positive / temperature + torch.logsumexp(negative, dim=1)
     return cost.masked_fill(~counted, 0.0).sum() / counted.sum().clamp_min(1)

@@ -29,7 +29,6 @@ def common_depth(tree: Tensor, levels: Tensor) -> Tensor:
     Returns:
         int64 (m, m): 0 for codes of two sectors, the code's own depth on the diagonal.
     """
-    # Widened first: in uint8 a difference below 0 would wrap around.
     depth = levels.long() - 1
     return (depth.unsqueeze(1) + depth.unsqueeze(0) - tree.long()) // 2
 
@@ -70,7 +69,8 @@ def multi_level(
     """
     itself = torch.eye(len(distances), dtype=torch.bool, device=distances.device)
     similarity = -distances / temperature
-    # Not -inf: a code alone in its batch would have a sum over nothing, with a NaN gradient.
+    # Not -inf: a code alone in its batch would have a sum over nothing, whose gradient is NaN: it
+    # goes no further than this mask, but torch's anomaly detection stops at it.
     others = similarity.masked_fill(itself, torch.finfo(similarity.dtype).min)
     cost = others.logsumexp(dim=1, keepdim=True) - similarity
     total = weight_in_use = similarity.new_zeros(())

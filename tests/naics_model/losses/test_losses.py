@@ -100,9 +100,10 @@ def test_dcl_leaves_rows_without_negatives_out_of_the_mean() -> None:
     negative = torch.tensor([[0.2, 3.0], [3.0, 0.2], [4.0, 0.2]], requires_grad=True)
     temperature = torch.tensor(1.0, requires_grad=True)
     mask = torch.tensor([[False, True], [False, False], [True, False]])
-    loss = dcl(positive, negative, temperature, mask)
+    with torch.autograd.set_detect_anomaly(True):  # no NaN on the way, either
+        loss = dcl(positive, negative, temperature, mask)
+        loss.backward()
     assert loss.item() == pytest.approx(((1 - 3) + (2 - 4)) / 2)
-    loss.backward()
     assert positive.grad is not None
     assert negative.grad is not None
     assert temperature.grad is not None

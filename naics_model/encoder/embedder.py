@@ -6,6 +6,7 @@ trained, and what the embeddings are for, is not known here.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,13 @@ from naics_model.encoder.channels import ChannelEncoder, TokenTensors, token_ten
 from naics_model.encoder.moe import LinearFusion, MixtureOfExperts
 from naics_model.encoder.projection import HyperbolicProjection
 from naics_model.encoder.settings import FREE_SETTINGS, LATER_SETTINGS, check_settings
-from naics_model.encoder.tokens import CHANNELS, TokenCache, length_buckets, tokenize
+from naics_model.encoder.tokens import (
+    CHANNELS,
+    MAX_LENGTH,
+    TokenCache,
+    cut_texts,
+    length_buckets,
+)
 from naics_model.errors import ConfigurationError, DataError
 from naics_model.storage.files import read_json, write_bytes, write_json
 
@@ -141,23 +148,38 @@ class NaicsEmbedder(nn.Module):
         """
         return self._head(self.channels(tokens, count))
 
-    def encode(self, texts: Sequence[str], batch_size: int = 64) -> Tensor:
+    def encode(
+        self,
+        texts: Sequence[str],
+        batch_size: int = 64,
+        log: Callable[[str], None] = warnings.warn,
+    ) -> Tensor:
         """Embed free texts through the title channel, in eval mode and without gradients.
+
+        Args:
+            texts: none of them blank; what is beyond 128 tokens is not read.
+            batch_size: texts per batch; changes the memory needed, not the result.
+            log: told in a sentence how many texts were cut, if any.
 
         Returns:
             float32 (len(texts), d) on the CPU, in the given order.
+
+        Raises:
+            DataError: a text is blank.
         """
-        features = self.channels.absent.new_zeros(len(texts), self.settings['hyperbolic_dim']).cpu()
-        tokens = tokenize(texts, self.backbone.name)
-        lengths = tokens.attention_mask.sum(axis=1)
-        with _inference(self):
-            for rows in length_buckets(lengths, batch_size):
-                longest = int(lengths[rows].max())
-                part = TokenTensors(
-                    torch.from_numpy(tokens.input_ids[rows, :longest]).to(self.device),
-                    torch.from_numpy(tokens.attention_mask[rows, :longest]).to(self.device),
-                    torch.arange(len(rows), device=self.device),
+        for place, text in enumerate(texts, start=1):
+            if not text.strip():
+                raise DataError(
+                    f'Text {place} of {len(texts)} is empty, and has no place in the space: leave '
+                    'it out.'
                 )
+        cut = cut_texts(texts, self.backbone.name)
+        if cut.truncated:
+            log(f'{cut.truncated} of {len(texts)} texts were read to {MAX_LENGTH} tokens only')
+        features = torch.zeros(len(texts), self.settings['hyperbolic_dim'])
+        with _inference(self):
+            for rows in length_buckets(cut.texts.lengths, batch_size):
+                part = token_tensors(cut.texts.batch(rows, cut.pad_id), self.device)
                 features[torch.from_numpy(rows)] = self({'title': part}, len(rows)).tangent.cpu()
         return features
 

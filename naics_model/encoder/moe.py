@@ -92,9 +92,3 @@ def assignment_counts(probabilities: Tensor, top_k: int) -> Tensor:
     """Return how many assignments each expert received: (M, E) -> int64 (E,), sum M * top_k."""
     chosen = probabilities.topk(top_k, dim=-1).indices
     return torch.bincount(chosen.flatten(), minlength=probabilities.shape[-1])
-
-
-def assignment_shares(probabilities: Tensor, top_k: int) -> Tensor:
-    """Return f_i, the share of all assignments that expert i received: (M, E) -> (E,), sum 1."""
-    counts = assignment_counts(probabilities, top_k).to(probabilities.dtype)
-    return counts / counts.sum()

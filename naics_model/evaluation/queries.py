@@ -104,7 +104,7 @@ def _encode(
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     for number, start in enumerate(range(0, len(order), _CHUNK), start=1):
         rows = order[start : start + _CHUNK]
-        tangent[rows] = embedder.encode([texts[i] for i in rows]).numpy()
+        tangent[rows] = embedder.encode([texts[i] for i in rows], log=log).numpy()
         if number % 8 == 0:
             log(f'questions encoded: {start + len(rows):,} of {len(texts):,}')
     return tangent

@@ -43,7 +43,8 @@ class LossWeights:
         contrastive: anchors nearer to their positives than to their graded negatives.
         activities: train entries, as queries, nearer to their own code than to all others.
         multi_level: relatives nearer than the step's other codes, at each level of the tree.
-        lambda_rank: the ten nearest of each code in the order of the tree.
+        lambda_rank: the ten nearest of each code in the order of the tree; a sum over pairs, so
+            that a weight of 1 / pool_size counts like the others.
         hierarchy_fit: embedding distances proportional to tree distances within the step.
         radius_ladder: each level at its own distance from the origin.
         load_balance: even use of the experts.
@@ -73,7 +74,7 @@ class TripletModule(TrainableCheckpoint):
         learning_rate: peak of the schedule.
         weight_decay: of matrices; biases, norms and scalars have none.
         warmup_share: part of the fit's steps in which the rate climbs.
-        temperature: start value of the items' temperature, which is learned.
+        temperature: start value of the items' temperature, which is learned (with DCL it stays).
         query_temperature: the same of queries, which have to tell near codes apart.
         contrast: of items: InfoNCE, or DCL, which has no positive in its denominator.
         margin: m₀ of the margin m₀ sech(r) that is added to the distance of a positive from an
@@ -135,6 +136,12 @@ class TripletModule(TrainableCheckpoint):
         return _in_range(self.log_temperature)
 
     @property
+    def _item_temperature(self) -> Tensor:
+        # DCL falls with the temperature wherever the positive is nearest: learned from it, it would
+        # run to its lower bound.
+        return self.temperature.detach() if self.contrast is dcl else self.temperature
+
+    @property
     def query_temperature(self) -> Tensor:
         """τ of queries, within the same range."""
         return _in_range(self.log_query_temperature)
@@ -155,7 +162,7 @@ class TripletModule(TrainableCheckpoint):
                     radii[batch.anchor], self.margin, self.curvature
                 )
             negative = distances[batch.anchor.unsqueeze(1), batch.negatives]
-            losses['contrastive'] = self.contrast(positive, negative, self.temperature)
+            losses['contrastive'] = self.contrast(positive, negative, self._item_temperature)
         if weights.activities > 0 and batch.queries is not None:
             losses['activities'] = self._asked(batch.queries, batch, output.tangent)
         if weights.multi_level > 0 or weights.lambda_rank > 0:

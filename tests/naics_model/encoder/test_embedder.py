@@ -80,7 +80,7 @@ def test_bfloat16_autocast_gives_float32_points(cache: TokenCache) -> None:
 @pytest.mark.parametrize('batch_size', [1, 4, 64])
 def test_encode_keeps_the_order_whatever_the_batch(batch_size: int) -> None:
     embedder = disturb(tiny())
-    texts = ['Utilities', 'Growing soybeans and many other crops, too', '', 'Retail bakery', 'a b']
+    texts = ['Utilities', 'Growing soybeans and many other crops, too', 'x', 'Retail bakery', 'a b']
     together = embedder.encode(texts, batch_size=batch_size)
     assert together.shape == (5, 8)
     for row, text in enumerate(texts):
@@ -96,6 +96,19 @@ def test_encode_is_the_title_channel_alone() -> None:
     with torch.no_grad():
         expected = embedder({'title': tokens}, 2).tangent
     torch.testing.assert_close(embedder.encode(['Retail bakery', 'Crop farm']), expected)
+
+
+def test_an_empty_text_is_refused_and_a_long_one_is_told() -> None:
+    embedder = NaicsEmbedder(TINY, hyperbolic_dim=4)
+    with pytest.raises(DataError, match='Text 2 of 3 is empty'):
+        embedder.encode(['corn', ' \n', 'wheat'])
+    long = 'corn ' * 200
+    with pytest.warns(UserWarning, match='1 of 2 texts were read to 128 tokens only'):
+        told = embedder.encode([long, 'wheat'])
+    torch.testing.assert_close(told[:1], embedder.encode(['corn ' * 126]))
+    said: list[str] = []
+    embedder.encode([long], log=said.append)
+    assert len(said) == 1
 
 
 @pytest.mark.parametrize('batch_size', [1, 2, 64])

@@ -130,6 +130,42 @@ def test_a_query_is_contrasted_with_all_codes_of_the_step_but_the_ancestors_of_i
     assert losses['activities'].item() == pytest.approx(torch.stack(costs).mean().item(), rel=1e-4)
 
 
+def test_codes_of_earlier_steps_are_candidates_too_and_only_six_digit_ones(
+    edition: Any, activities: Activities, stage: Stage, data_settings: DataSettings
+) -> None:
+    first, second = steps(edition, stage, data_settings, activities)
+    model = TripletModule(backbone=TINY, hyperbolic_dim=8, lora_dropout=0.0)
+    alone = model.losses(second)[0]['activities'].item()
+    model.remember_codes(len(edition.index))
+    assert model.bank is not None
+    # Nothing is known yet.
+    earlier = model.losses(first)[1].tangent.detach()
+    leaves = first.levels == 6
+    assert (
+        model.bank.known.nonzero().squeeze(1).tolist() == first.codes[leaves].sort().values.tolist()
+    )
+    torch.testing.assert_close(model.bank.points[first.codes], earlier * leaves.unsqueeze(1))
+
+    model.eval()
+    before = model.bank.points.clone()
+    losses, output = model.losses(second)
+    assert torch.equal(model.bank.points, before)
+    assert second.queries is not None
+    asked = model.embedder({'title': second.queries.tokens}, len(second.queries.owner)).tangent
+    names = [edition.index.codes[i] for i in second.codes]
+    missing = [i for i in first.codes[leaves].tolist() if i not in second.codes.tolist()]
+    assert missing
+    costs = []
+    for point, owner in zip(asked, second.queries.owner.tolist(), strict=True):
+        own = names[owner]
+        allowed = [j for j, name in enumerate(names) if j == owner or not own.startswith(name)]
+        candidates = torch.cat([output.tangent[allowed], before[missing]])
+        logits = -distance(point, candidates) / 0.1
+        costs.append(torch.logsumexp(logits, 0) + distance(point, output.tangent[owner]) / 0.1)
+    assert losses['activities'].item() == pytest.approx(torch.stack(costs).mean().item(), rel=1e-4)
+    assert losses['activities'].item() > alone
+
+
 def test_learning_from_queries_makes_them_find_their_codes(
     edition: Any, activities: Activities, stage: Stage, data_settings: DataSettings
 ) -> None:

@@ -25,7 +25,7 @@ from naics_model.encoder.tokens import CHANNELS, ChannelTokens
 _TOKENS_PER_PASS = {'cpu': 512}
 _TOKENS_PER_PASS_ELSEWHERE = 32768
 # What a pass costs before its first token, in tokens. On a CPU, MiniLM's forward and backward pass
-# take 1.1 ms a token, and 35 to 45 ms more; a GPU wants few passes, whatever the padding.
+# take 1.1 ms a token, and about 40 ms more; a GPU wants few passes, whatever the padding.
 _PASS_OVERHEAD = {'cpu': 32}
 _PASS_OVERHEAD_ELSEWHERE = _TOKENS_PER_PASS_ELSEWHERE
 

@@ -45,7 +45,8 @@ example:
       --activities data/2022/corpus/activities.parquet \\
       --out data/2022/evaluation/bi_encoder
 
-On a machine with a CUDA device it is used; on a CPU edition 2022 takes about 70 CPU-minutes. To see
+On a machine with a CUDA device it is used: edition 2022 takes 49 seconds on one H100. On a CPU it
+takes about 70 CPU-minutes (507 steps of 6 to 8 CPU-seconds on two slow cores). To see
 it work first: --max-steps 5."""
 
 

@@ -72,6 +72,8 @@ class TripletModule(TrainableCheckpoint):
     Args:
         init_from: exported model of the previous stage (`RUN_DIR/model`) to start from.
         learning_rate: peak of the schedule.
+        head_rate: how fast fusion and projection learn, as a share of the rate. They start from
+            what the backbone knows, and have many weights for few entries.
         weight_decay: of matrices; biases, norms and scalars have none.
         warmup_share: part of the fit's steps in which the rate climbs.
         temperature: start value of the items' temperature, which is learned (with DCL it stays).
@@ -91,6 +93,7 @@ class TripletModule(TrainableCheckpoint):
         *,
         init_from: Path | None = None,
         learning_rate: float = 1e-3,
+        head_rate: float = 0.35,
         weight_decay: float = 0.01,
         warmup_share: float = 0.1,
         temperature: float = 0.5,
@@ -108,6 +111,7 @@ class TripletModule(TrainableCheckpoint):
         if init_from is not None:
             self.embedder.load_weights(init_from)
         self.learning_rate = learning_rate
+        self.head_rate = head_rate
         self.weight_decay = weight_decay
         self.warmup_share = warmup_share
         self.weights = weights
@@ -241,7 +245,13 @@ class TripletModule(TrainableCheckpoint):
         self.log_dict(values, on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        groups = parameter_groups(self.named_parameters(), self.weight_decay)
+        head, others = [], []
+        for name, parameter in self.named_parameters():
+            is_head = name.startswith(('embedder.fusion.', 'embedder.projection.'))
+            (head if is_head else others).append((name, parameter))
+        groups = parameter_groups(others, self.weight_decay)
+        for group in parameter_groups(head, self.weight_decay):
+            groups.append({**group, 'lr': self.head_rate * self.learning_rate})
         optimizer = torch.optim.AdamW(groups, lr=self.learning_rate)
         total = int(self.trainer.estimated_stepping_batches)
         shape = partial(warmup_cosine, warmup=round(self.warmup_share * total), total=total)

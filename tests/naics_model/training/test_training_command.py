@@ -24,6 +24,7 @@ SMALL = [
     '--model.backbone=tiny-random',
     '--model.hyperbolic_dim=8',
     '--model.learning_rate=3e-3',
+    '--model.head_rate=1',
     '--data.pool_size=24',
     '--data.items_per_step=32',
     '--data.queries_per_step=16',
@@ -74,7 +75,8 @@ def test_a_fit_learns_and_reports_what_it_did(finished: Path) -> None:
     result = result_of(finished)
     history = result['details']['history']
     assert len(history) == 4
-    assert history[-1]['train/contrastive'] < history[0]['train/contrastive']
+    assert history[-1]['train/loss'] < history[0]['train/loss']
+    assert history[-1]['train/activities'] < history[0]['train/activities']
     assert history[-1]['val/loss'] < history[0]['val/loss']
     assert result['metrics']['best_val_loss'] == pytest.approx(
         min(epoch['val/loss'] for epoch in history)

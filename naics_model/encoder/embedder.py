@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
+import polars as pl
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
@@ -30,6 +31,7 @@ from naics_model.encoder.tokens import (
     TokenCache,
     cut_texts,
     length_buckets,
+    token_cache,
 )
 from naics_model.errors import ConfigurationError, DataError
 from naics_model.storage.files import read_json, write_bytes, write_json
@@ -185,22 +187,28 @@ class NaicsEmbedder(nn.Module):
 
     def encode_codes(
         self,
-        cache: TokenCache,
+        codes: pl.DataFrame | TokenCache,
         batch_size: int = 64,
         progress: Callable[[int, int], None] | None = None,
     ) -> Tensor:
-        """Embed every code of a token cache: float32 (n, d) on the CPU, in the cache's order.
+        """Embed every code of an edition: float32 (n, d) on the CPU, in the given order.
 
         Each channel is encoded over all codes in batches of similar length, and fused afterwards;
-        the result is that of `forward` in eval mode. A text that several codes share is encoded
-        once: of the tokens of 2022 that spares 17 %.
+        the result is that of `forward` in eval mode.
 
         Args:
-            progress: called after each batch with (texts done, texts in all), shared ones once.
+            codes: the table of descriptions, or its tokens.
+            batch_size: texts per batch; changes the memory needed, not the result.
+            progress: called after each batch with (texts done, texts in all).
 
         Raises:
-            ConfigurationError: the cache was cut for another backbone.
+            ConfigurationError: the tokens were cut for another backbone.
+            DataError: a code has no title.
         """
+        if isinstance(codes, TokenCache):
+            cache = codes
+        else:
+            cache = token_cache(codes, backbone=self.backbone.name)
         with _inference(self):
             features = self._features(cache, CHANNELS, batch_size, progress)
             return torch.cat([self._head(part).tangent.cpu() for part in features.split(1024)])

@@ -165,38 +165,52 @@ class TokenCache:
         return cls(channels=channels, **header)
 
 
-def build_token_cache(
-    descriptions: Path, out: Path, *, backbone: str, max_length: int = MAX_LENGTH
+def token_cache(
+    descriptions: pl.DataFrame,
+    *,
+    backbone: str,
+    max_length: int = MAX_LENGTH,
+    source: Path | str = 'The table of descriptions',
 ) -> TokenCache:
-    """Cut the four texts of every code into tokens and write them to `out`.
+    """Cut the four texts of every code into tokens.
 
     Args:
-        descriptions: descriptions.parquet; texts that are null or blank count as absent.
+        descriptions: with `code` and a column for each of `CHANNELS`; texts that are null or blank
+            count as absent.
         backbone: name, see `resolve_backbone`.
         max_length: longer texts are cut here; `truncated` of the result counts them.
+        source: what an error names the table by.
 
     Raises:
         ConfigurationError: `max_length` is out of the backbone's range.
         DataError: a code has no title.
     """
-    frame = read_parquet(descriptions)
     resolved = resolve_backbone(backbone)
     cut: dict[str, CutTexts] = {}
     for channel in CHANNELS:
-        texts = [(text or '').strip() for text in frame[channel].to_list()]
+        texts = [(text or '').strip() for text in descriptions[channel].to_list()]
         if channel == 'title' and not all(texts):
-            code = frame['code'][texts.index('')]
-            raise DataError(f'{descriptions} has no title for code {code}: build it again.')
+            code = descriptions['code'][texts.index('')]
+            raise DataError(f'{source} has no title for code {code}: build it again.')
         cut[channel] = cut_texts(texts, backbone, max_length)
-    cache = TokenCache(
+    return TokenCache(
         channels={channel: part.texts for channel, part in cut.items()},
         backbone=resolved.name,
         revision=resolved.revision,
         digest=resolved.digest,
         max_length=max_length,
         pad_id=cut['title'].pad_id,
-        content=content_digest(frame),
+        content=content_digest(descriptions),
         truncated={channel: part.truncated for channel, part in cut.items()},
+    )
+
+
+def build_token_cache(
+    descriptions: Path, out: Path, *, backbone: str, max_length: int = MAX_LENGTH
+) -> TokenCache:
+    """Cut the texts of descriptions.parquet (see `token_cache`), and write them to `out`."""
+    cache = token_cache(
+        read_parquet(descriptions), backbone=backbone, max_length=max_length, source=descriptions
     )
     cache.save(out)
     return cache

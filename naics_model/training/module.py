@@ -245,7 +245,8 @@ class TripletModule(TrainableCheckpoint):
         self.log_dict(values, on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        head, others = [], []
+        head: list[tuple[str, nn.Parameter]] = []
+        others: list[tuple[str, nn.Parameter]] = []
         for name, parameter in self.named_parameters():
             is_head = name.startswith(('embedder.fusion.', 'embedder.projection.'))
             (head if is_head else others).append((name, parameter))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -15,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from naics_model.encoder.backbones import MINILM, TINY
 from naics_model.encoder.channels import TokenTensors, token_tensors
 from naics_model.encoder.embedder import NaicsEmbedder
-from naics_model.encoder.tokens import CHANNELS, Ragged, TokenCache, tokenize
+from naics_model.encoder.tokens import CHANNELS, Ragged, TokenCache, token_cache, tokenize
 from naics_model.errors import ConfigurationError, DataError
 from naics_model.geometry import lorentz
 
@@ -146,6 +147,13 @@ def test_a_text_that_two_codes_share_is_encoded_once(
     monkeypatch.setattr(embedder.channels, 'encode', counted)
     torch.testing.assert_close(embedder.encode_codes(twice, 2), expected, rtol=0, atol=1e-5)
     assert sum(rows) == 5
+
+
+def test_codes_are_encoded_from_their_table_as_well(descriptions: Path) -> None:
+    embedder = disturb(tiny())
+    frame = pl.read_parquet(descriptions)
+    cut = token_cache(frame, backbone=TINY)
+    torch.testing.assert_close(embedder.encode_codes(frame), embedder.encode_codes(cut))
 
 
 def test_encoding_leaves_the_mode_and_the_gradients_alone(cache: TokenCache) -> None:

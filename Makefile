@@ -44,7 +44,7 @@ types: install
 	$(BIN)/mypy
 
 unit: install
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 dev: install  ## Dagster's UI and daemon, and MLflow, on this machine only
 	@$(BIN)/python -m naics_assets.dev --port $(PORT) --mlflow-port $(MLFLOW_PORT)

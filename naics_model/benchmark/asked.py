@@ -12,7 +12,13 @@ import polars as pl
 from naics_model.encoder.table import read_embeddings
 from naics_model.encoder.tokens import build_token_cache
 from naics_model.evaluation.asking import cold_figures, grouped, hard_part, warm_figures
-from naics_model.evaluation.measure import check_one_space, distances_to, points_of, same_codes
+from naics_model.evaluation.measure import (
+    check_one_space,
+    distances_to,
+    nearest_known,
+    points_of,
+    same_codes,
+)
 from naics_model.evaluation.placement import placement_metrics
 from naics_model.evaluation.queries import encode_texts
 from naics_model.evaluation.questions import read_questions
@@ -84,6 +90,9 @@ def measure(
 ) -> dict[str, float]:
     """Return the figures of one run, as `group/name`.
 
+    Under the protocol warm held-out entries are asked twice: `warm/...` by the codes alone, and
+    `known_warm/...` by the nearest train entry of each code as well, which baselines know, too.
+
     Args:
         folder: the edition's files.
         run: the run's.
@@ -111,13 +120,26 @@ def measure(
     texts = list(dict.fromkeys(questions.texts))
     encoded = encode_texts(model, texts, kept, log)
     check_one_space(embeddings, encoded)
+    points_of_entries, curvature = encoded.of(questions.texts), embeddings.curvature
     everything = distances_to(
-        encoded.of(questions.texts), embeddings.tangent[questions.candidates], embeddings.curvature
+        points_of_entries, embeddings.tangent[questions.candidates], curvature
     )
-    if protocol.activities:
-        held_out = everything[questions.held_out]
-        return figures | warm_figures(held_out, questions, hard_part(questions))
-    return figures | cold_figures(everything, questions)
+    if not protocol.activities:
+        return figures | cold_figures(everything, questions)
+    hard, asked_now = hard_part(questions), questions.held_out
+    nearest = nearest_known(
+        points_of_entries[asked_now],
+        points_of_entries[~asked_now],
+        questions.owners[~asked_now],
+        len(questions.candidates),
+        curvature,
+    )
+    known = warm_figures(everything[asked_now] + nearest, questions, hard)
+    return (
+        figures
+        | warm_figures(everything[asked_now], questions, hard)
+        | {f'known_{name}': value for name, value in known.items()}
+    )
 
 
 def _succession(folder: EditionFolder, run: EditionFolder) -> dict[str, float]:

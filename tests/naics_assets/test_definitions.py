@@ -32,9 +32,9 @@ GRAPH = {
     },
     'tokens': {'token_cache': {'descriptions'}},
     'training': {
-        'stage_1_easy': {'relation_index', 'token_cache'},
-        'stage_2_medium': {'relation_index', 'token_cache', 'stage_1_easy'},
-        'stage_3_hard': {'relation_index', 'token_cache', 'stage_2_medium'},
+        'stage_1_easy': {'relation_index', 'token_cache', 'activities'},
+        'stage_2_medium': {'relation_index', 'token_cache', 'activities', 'stage_1_easy'},
+        'stage_3_hard': {'relation_index', 'token_cache', 'activities', 'stage_2_medium'},
         'text_embeddings': {'stage_3_hard', 'token_cache', 'descriptions'},
     },
     'refinement': {'refined_embeddings': {'text_embeddings', 'descriptions'}},

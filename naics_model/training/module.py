@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from naics_model.encoder.embedder import EmbedderOutput, NaicsEmbedder
+from naics_model.encoder.moe import assignment_counts
 from naics_model.geometry.lorentz import pairwise_distance, radius
 from naics_model.jobs.checkpoints import TrainableCheckpoint
 from naics_model.jobs.collective import summed_over_ranks
@@ -233,6 +234,9 @@ class TripletModule(TrainableCheckpoint):
         }
         if output.gate_probabilities is not None:
             figures['gate_entropy'] = gate_entropy(output.gate_probabilities)
+            figures['least_used_expert'] = least_use(
+                output.gate_probabilities, self.embedder.settings['top_k']
+            )
         self._log('train', loss, figures)
         return loss
 
@@ -272,3 +276,13 @@ def gate_entropy(probabilities: Tensor) -> Tensor:
     """
     mean = probabilities.detach().float().mean(0)
     return torch.special.entr(mean).sum() / math.log(len(mean))
+
+
+def least_use(probabilities: Tensor, top_k: int) -> Tensor:
+    """Return the assignments of the least used expert over those of an even use: (M, E) -> scalar.
+
+    1 at even use. A mixture has collapsed where it stays below 0.1: an expert that is hardly
+    chosen hardly learns, and is chosen less.
+    """
+    counts = assignment_counts(probabilities.detach(), top_k).float()
+    return counts.min() / counts.mean()

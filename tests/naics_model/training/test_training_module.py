@@ -16,7 +16,7 @@ from naics_model.geometry.lorentz import distance
 from naics_model.losses.contrastive import dcl, info_nce
 from naics_model.training.activities import read_activities
 from naics_model.training.data import DataSettings, StepBatch, TripletDataModule
-from naics_model.training.module import LossWeights, TripletModule, gate_entropy
+from naics_model.training.module import LossWeights, TripletModule, gate_entropy, least_use
 
 
 @pytest.fixture
@@ -169,3 +169,12 @@ def test_an_exported_model_of_other_settings_is_refused(tmp_path: Path) -> None:
     module().embedder.save_pretrained(tmp_path / 'model')
     with pytest.raises(ConfigurationError, match='hyperbolic_dim'):
         TripletModule(backbone='tiny-random', hyperbolic_dim=16, init_from=tmp_path / 'model')
+
+
+def test_the_least_used_expert_is_1_at_even_use_and_0_when_one_is_never_chosen() -> None:
+    assert least_use(torch.eye(4), top_k=1).item() == 1.0
+    never = torch.tensor([[0.5, 0.4, 0.1], [0.4, 0.5, 0.1]])
+    assert least_use(never, top_k=2).item() == 0.0
+    uneven = torch.tensor([[0.5, 0.4, 0.1], [0.5, 0.1, 0.4], [0.5, 0.4, 0.1]])
+    # 3, 2 and 1 of 6 assignments.
+    assert least_use(uneven, top_k=2).item() == pytest.approx(0.5)

@@ -189,20 +189,20 @@ class TripletModule(TrainableCheckpoint):
         return losses, output
 
     def _asked(self, queries: Queries, batch: StepBatch, codes: Tensor) -> Tensor:
-        """Contrast queries with all codes of the step, and with those in the bank."""
+        """Contrast queries with all codes of the step and, in training, with those in the bank."""
         count = len(queries.owner)
         # Ancestors of the own code, and itself: as far in the tree as they are levels apart. They
         # are right answers, only less precise ones.
         above = batch.tree == batch.levels.unsqueeze(1) - batch.levels
         candidates, wrong = codes, ~above[queries.owner]
-        if self.bank is not None:
+        # Not in validation: as the bank fills, a loss with it grows, and epochs would not compare.
+        if self.bank is not None and self.training:
             others = self.bank.others(batch.codes)
             candidates = torch.cat([codes, others])
             wrong = torch.cat([wrong, wrong.new_ones(count, len(others))], dim=1)
-            if self.training:
-                # Six-digit codes only: those are what a query is answered with.
-                leaves = batch.levels == LEVELS[-1]
-                self.bank.update(batch.codes[leaves], codes[leaves])
+            # Six-digit codes only: those are what a query is answered with.
+            leaves = batch.levels == LEVELS[-1]
+            self.bank.update(batch.codes[leaves], codes[leaves])
         if count == 0:
             return codes.sum() * 0
         asked = self.embedder({'title': queries.tokens}, count).tangent

@@ -102,7 +102,7 @@ def test_what_each_protocol_asks(sample: EditionFolder, tmp_path: Path) -> None:
     }
     assert groups == {
         'cold': {'structure', 'cold', 'cold_unquoted'},
-        'warm': {'structure', 'warm', 'warm_hard'},
+        'warm': {'structure', 'warm', 'warm_hard', 'known_warm', 'known_warm_hard'},
         # No structure: seen and unseen codes in one figure would say nothing of either.
         'heldout_subtrees': {'heldout_subtrees'},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,15 @@ def activities(edition: Any) -> Activities:
     return read_activities(edition.activities, edition.index.codes, TINY)
 
 
+@functools.cache
+def tokenizer() -> Tokenizer:
+    return Tokenizer.from_file(str(resolve_backbone(TINY).tokenizer))
+
+
 def words(tokens: ChannelTokens) -> list[str]:
     """Return the texts that the tokens were cut from, in lower case."""
-    tokenizer = Tokenizer.from_file(str(resolve_backbone(TINY).tokenizer))
     return [
-        tokenizer.decode(ids[mask > 0].tolist())
+        tokenizer().decode(ids[mask > 0].tolist())
         for ids, mask in zip(tokens.input_ids, tokens.attention_mask, strict=True)
     ]
 

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from naics_model.encoder.table import read_embeddings
-from naics_model.encoder.tokens import build_token_cache
+from naics_model.encoder.tokens import MAX_LENGTH, build_token_cache
 from naics_model.evaluation.asking import cold_figures, grouped, hard_part, warm_figures
 from naics_model.evaluation.measure import (
     check_one_space,
@@ -59,7 +59,13 @@ def embeddings_of(run: EditionFolder, name: str) -> Path:
     return run.path / 'training' / f'{name}.parquet'
 
 
-def prepare(folder: EditionFolder, view: EditionFolder, protocol: Protocol, backbone: str) -> Asked:
+def prepare(
+    folder: EditionFolder,
+    view: EditionFolder,
+    protocol: Protocol,
+    backbone: str,
+    max_length: int = MAX_LENGTH,
+) -> Asked:
     """Write the texts and tokens of the codes that are asked about.
 
     Hidden codes have their own texts, the others those that the models have read, so that no text
@@ -70,6 +76,7 @@ def prepare(folder: EditionFolder, view: EditionFolder, protocol: Protocol, back
         view: what the models read.
         protocol: says what is hidden.
         backbone: the models' text encoder.
+        max_length: texts are cut to so many tokens.
     """
     if protocol.hides is None and not protocol.of_edition_before:
         return Asked({'embeddings': view})
@@ -80,7 +87,9 @@ def prepare(folder: EditionFolder, view: EditionFolder, protocol: Protocol, back
             codes, hidden_codes(read_parquet(folder.code_splits), protocol.hides)
         )
     write_parquet(codes, asked.descriptions)
-    build_token_cache(asked.descriptions, asked.token_cache, backbone=backbone)
+    build_token_cache(
+        asked.descriptions, asked.token_cache, backbone=backbone, max_length=max_length
+    )
     before = {'before': view} if protocol.of_edition_before else {}
     return Asked({'embeddings': asked, **before})
 
@@ -140,6 +149,25 @@ def measure(
         | warm_figures(everything[asked_now], questions, hard)
         | {f'known_{name}': value for name, value in known.items()}
     )
+
+
+def measure_warm(
+    folder: EditionFolder, run: EditionFolder, asked: Asked, protocol: Protocol, log: Log
+) -> dict[str, float]:
+    """Return `warm/...` and `warm_hard/...` alone, by the embeddings of the codes: what `measure`
+    has of these, for a fifth of the texts to encode."""
+    embeddings = read_embeddings(embeddings_of(run, 'embeddings'))
+    questions = read_questions(folder.descriptions, folder.activities)
+    same_codes(embeddings, questions.taxonomy.codes, protocol.name)
+    texts = questions.entries(questions.held_out)
+    kept = run.path / 'queries.safetensors'
+    model = run.stage(LAST_STAGE) / 'model'
+    encoded = encode_texts(model, list(dict.fromkeys(texts)), kept, log)
+    check_one_space(embeddings, encoded)
+    distance = distances_to(
+        encoded.of(texts), embeddings.tangent[questions.candidates], embeddings.curvature
+    )
+    return warm_figures(distance, questions, hard_part(questions))
 
 
 def _succession(folder: EditionFolder, run: EditionFolder) -> dict[str, float]:

@@ -9,7 +9,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,13 @@ class Job:
     result: Path
 
 
-def run_chain(jobs: Sequence[Job], inputs: Any, record: Path, log: Callable[[str], None]) -> None:
+def run_chain(
+    jobs: Sequence[Job],
+    inputs: Any,
+    record: Path,
+    log: Callable[[str], None],
+    environment: Mapping[str, str] | None = None,
+) -> None:
     """Run jobs in their order.
 
     A job is passed over when all before it were, its result is there, and the record says that it
@@ -53,6 +59,7 @@ def run_chain(jobs: Sequence[Job], inputs: Any, record: Path, log: Callable[[str
         inputs: any JSON value that says what the chain reads: of other inputs all is run again.
         record: the file that says which jobs ended.
         log: told each job.
+        environment: variables of the jobs' own, beside this process's.
 
     Raises:
         DataError: a job failed; what it said is above.
@@ -73,9 +80,11 @@ def run_chain(jobs: Sequence[Job], inputs: Any, record: Path, log: Callable[[str
             passed = False
             write_json({'inputs': inputs, 'ended': ended}, record)
         log(f'{job.name}: {said}')
-        environment = {name: value for name, value in os.environ.items() if name not in _OURS}
+        inherited = {name: value for name, value in os.environ.items() if name not in _OURS}
         process = subprocess.run(
-            command, env={**environment, LAUNCHER_PID: str(os.getpid())}, check=False
+            command,
+            env={**inherited, **(environment or {}), LAUNCHER_PID: str(os.getpid())},
+            check=False,
         )
         if process.returncode != 0:
             raise DataError(

@@ -1,4 +1,4 @@
-"""The command of the benchmark: one protocol, from an edition's data to its figures."""
+"""The commands of the room: the benchmark of one protocol, and the ablation of the curriculum."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from naics_model.benchmark.ablation import AblationOptions, ablate
 from naics_model.benchmark.job import GEOMETRIES, Options, benchmark
+from naics_model.benchmark.variants import DEFAULT, VARIANTS
 from naics_model.corpus.editions import edition as known_edition
+from naics_model.errors import ConfigurationError
 from naics_model.jobs.reporting import open_reporter
 from naics_model.protocols.protocol import PROTOCOLS
 from naics_model.storage.layout import EditionFolder, default_data_dir
 
 _EPILOG = """\
+`python -m naics_model.benchmark ablation --help` is about the dynamic curriculum.
+
 Each run is a chain of the ordinary jobs on what the protocol leaves to be seen; it prints their
 commands. A benchmark that was stopped goes on where it was: jobs that ended are not run again.
 
@@ -20,12 +25,23 @@ commands. A benchmark that was stopped goes on where it was: jobs that ended are
   python -m naics_model.benchmark --edition 2022 --protocol cold --profile cpu --seeds 0 1 2"""
 
 
+_ABLATION_EPILOG = """\
+Texts are cut short, and each fit is of the last stage alone: some minutes on one core. An ablation
+that was stopped goes on where it was, and one with more seeds or variants trains only those.
+
+  python -m naics_model.benchmark ablation --edition sample --seeds 0
+  python -m naics_model.benchmark ablation --edition 2022 --profile cpu --seeds 0 1 --at-once 2"""
+
+
 def main(arguments: Sequence[str]) -> None:
-    """Read the command line and run the benchmark.
+    """Read the command line and run the benchmark, or the ablation.
 
     Raises:
         NaicsError: a setting or an input is not usable, or a job of the chain failed.
     """
+    if arguments and arguments[0] == 'ablation':
+        _ablation(arguments[1:])
+        return
     parser = argparse.ArgumentParser(
         prog='python -m naics_model.benchmark',
         description='Train models under a protocol, and measure what it asks.',
@@ -35,12 +51,8 @@ def main(arguments: Sequence[str]) -> None:
         + _EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('--edition', required=True, help='a built edition')
     parser.add_argument('--protocol', required=True, choices=list(PROTOCOLS))
-    parser.add_argument(
-        '--profile', default='smoke', help='settings of training (default: %(default)s)'
-    )
-    parser.add_argument('--seeds', type=int, nargs='+', default=[0], metavar='N', help='default: 0')
+    _common(parser)
     parser.add_argument(
         '--geometries',
         nargs='+',
@@ -48,15 +60,8 @@ def main(arguments: Sequence[str]) -> None:
         choices=list(GEOMETRIES),
         help='the model itself, its Euclidean control, or both (default: both)',
     )
-    parser.add_argument(
-        '--data-dir',
-        type=Path,
-        default=default_data_dir(),
-        metavar='DIR',
-        help='the data folder (default: NAICS_DATA_DIR, or ./data)',
-    )
     given = parser.parse_args(arguments)
-    folder = EditionFolder(given.data_dir.absolute(), known_edition(given.edition).name)
+    folder = _folder(given)
     options = Options(
         profile=given.profile,
         seeds=tuple(dict.fromkeys(given.seeds)),
@@ -64,3 +69,67 @@ def main(arguments: Sequence[str]) -> None:
     )
     with open_reporter(folder.benchmark(given.protocol)) as reporter:
         benchmark(folder, PROTOCOLS[given.protocol], options, reporter)
+
+
+def _ablation(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog='python -m naics_model.benchmark ablation',
+        description='Train short fits that differ in how negatives are chosen, and compare them.',
+        epilog='variants:\n'
+        + '\n'.join(
+            f'  {name:<30}{each.label}{" (when named)" if each.optional else ""}'
+            for name, each in VARIANTS.items()
+        )
+        + '\n\n'
+        + _ABLATION_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _common(parser)
+    parser.add_argument(
+        '--variants',
+        nargs='+',
+        default=list(DEFAULT),
+        choices=list(VARIANTS),
+        metavar='NAME',
+        help='see below (default: all but those that run when named)',
+    )
+    parser.add_argument(
+        '--at-once',
+        type=int,
+        default=1,
+        metavar='N',
+        help='fits beside each other; two on two cores end sooner than one after the other '
+        '(default: 1)',
+    )
+    given = parser.parse_args(arguments)
+    if given.at_once < 1:
+        raise ConfigurationError(f'--at-once {given.at_once} runs nothing: give 1 or more.')
+    folder = _folder(given)
+    options = AblationOptions(
+        profile=given.profile,
+        seeds=tuple(dict.fromkeys(given.seeds)),
+        variants=tuple(dict.fromkeys(given.variants)),
+        at_once=given.at_once,
+    )
+    with open_reporter(folder.ablation) as reporter:
+        ablate(folder, options, reporter)
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    """Add what both commands take."""
+    parser.add_argument('--edition', required=True, help='a built edition')
+    parser.add_argument(
+        '--profile', default='smoke', help='settings of training (default: %(default)s)'
+    )
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0], metavar='N', help='default: 0')
+    parser.add_argument(
+        '--data-dir',
+        type=Path,
+        default=default_data_dir(),
+        metavar='DIR',
+        help='the data folder (default: NAICS_DATA_DIR, or ./data)',
+    )
+
+
+def _folder(given: argparse.Namespace) -> EditionFolder:
+    return EditionFolder(given.data_dir.absolute(), known_edition(given.edition).name)

@@ -65,7 +65,7 @@ def benchmark(
         DataError: the edition, or the one before it, is not built, or a job failed.
         ConfigurationError: there is no such profile.
     """
-    backbone = _backbone(options.profile)
+    backbone = backbone_of(options.profile)
     before = None
     if protocol.of_edition_before:
         name = edition_before(folder.edition)
@@ -120,7 +120,8 @@ def _settings(options: Options) -> list[Path]:
     ]
 
 
-def _backbone(profile: str) -> str:
+def backbone_of(profile: str) -> str:
+    """Return the name of the text encoder that a profile trains."""
     settings = yaml.safe_load(profile_path(profile, PROFILES).read_text('utf-8'))
     return str(settings['model']['backbone'])
 
@@ -136,27 +137,53 @@ def _chain(
 ) -> list[Job]:
     """Return the jobs of one run: the stages, and the embeddings of what is asked."""
     jobs = []
-    configs = ['--config', profile, *(['--config', geometry] * (geometry != 'lorentz'))]
+    configs = [profile, *([geometry] * (geometry != 'lorentz'))]
     previous: str | None = None
     for name, curriculum in STAGES.items():
         folder = run.stage(name)
-        arguments: list[str | Path] = ['fit', *configs, '--curriculum', curriculum]
-        arguments += ['--seed', str(seed), '--data.relation_index', view.relation_index]
-        arguments += ['--data.token_cache', view.token_cache]
-        arguments += ['--data.activities', view.activities, '--run_dir', folder]
+        arguments = fit_arguments(configs, curriculum, seed, view, folder)
         if previous:
             arguments += ['--model.init_from', run.stage(previous) / 'model']
-        jobs.append(_job(f'{title}, {name}', 'training', arguments, folder / 'result.json'))
+        jobs.append(job(f'{title}, {name}', 'training', arguments, folder / 'result.json'))
         previous = name
+    return [*jobs, *embedding_jobs(title, run, asked)]
+
+
+def fit_arguments(
+    configs: Sequence[str], curriculum: str, seed: int, view: EditionFolder, run_dir: Path
+) -> list[str | Path]:
+    """Return the command line that trains one stage on a view.
+
+    Args:
+        configs: profile and overlays.
+        curriculum: the stage.
+        seed: of the fit.
+        view: what it may read.
+        run_dir: where it writes.
+    """
+    arguments: list[str | Path] = ['fit']
+    for config in configs:
+        arguments += ['--config', config]
+    arguments += ['--curriculum', curriculum, '--seed', str(seed)]
+    arguments += ['--data.relation_index', view.relation_index]
+    arguments += ['--data.token_cache', view.token_cache]
+    return [*arguments, '--data.activities', view.activities, '--run_dir', run_dir]
+
+
+def embedding_jobs(title: str, run: EditionFolder, asked: Asked) -> list[Job]:
+    """Return the jobs that embed what is asked with the last stage's model."""
+    jobs = []
     for descriptions, cache, table in asked.to_embed(run):
         result = table.with_suffix('.json')
-        arguments = ['--model', run.stage(LAST_STAGE) / 'model', '--token-cache', cache]
-        arguments += ['--descriptions', descriptions, '--out', table, '--result', result]
-        jobs.append(_job(f'{title}, {table.stem}', 'encoder', arguments, result))
+        arguments: list[str | Path] = ['--model', run.stage(LAST_STAGE) / 'model']
+        arguments += ['--token-cache', cache, '--descriptions', descriptions]
+        arguments += ['--out', table, '--result', result]
+        jobs.append(job(f'{title}, {table.stem}', 'encoder', arguments, result))
     return jobs
 
 
-def _job(name: str, room: str, arguments: Sequence[str | Path], result: Path) -> Job:
+def job(name: str, room: str, arguments: Sequence[str | Path], result: Path) -> Job:
+    """Return a job of a room of the library, such as `training`."""
     return Job(name, f'naics_model.{room}', tuple(map(str, arguments)), result)
 
 

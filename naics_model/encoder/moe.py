@@ -4,12 +4,13 @@ Both start as the mean of the channels, or close to it: a fusion that started at
 throw away what the backbone knows (hit@1 of the untrained model, asked with train activities of the
 sample edition, three seeds: .46 to .52 from the mean, .05 to .07 without it).
 
-Only the map and its routing; keeping the experts in balance is a loss.
+Only the map, its routing, and figures of how it routes; keeping the experts in balance is a loss.
 Source: Shazeer et al., Outrageously Large Neural Networks, ICLR 2017 (top-k gating).
 """
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -92,3 +93,31 @@ def assignment_counts(probabilities: Tensor, top_k: int) -> Tensor:
     """Return how many assignments each expert received: (M, E) -> int64 (E,), sum M * top_k."""
     chosen = probabilities.topk(top_k, dim=-1).indices
     return torch.bincount(chosen.flatten(), minlength=probabilities.shape[-1])
+
+
+def gate_entropy(probabilities: Tensor) -> Tensor:
+    """Return the entropy of the mean gate distribution (M, E) -> scalar, over its maximum.
+
+    1 when the experts are used alike, 0 when one of them gets everything: collapsed.
+    """
+    mean = probabilities.detach().float().mean(0)
+    return torch.special.entr(mean).sum() / math.log(len(mean))
+
+
+def router_entropy(probabilities: Tensor) -> Tensor:
+    """Return the mean entropy of the gate distributions (M, E) -> scalar, over its maximum.
+
+    1 where the gate cannot tell one expert from another for any code, 0 where it is sure of each.
+    """
+    each = torch.special.entr(probabilities.detach().float()).sum(dim=1)
+    return each.mean() / math.log(probabilities.shape[1])
+
+
+def least_use(probabilities: Tensor, top_k: int) -> Tensor:
+    """Return the assignments of the least used expert over those of an even use: (M, E) -> scalar.
+
+    1 at even use. A mixture has collapsed where it stays below 0.1: an expert that is hardly
+    chosen hardly learns, and is chosen less.
+    """
+    counts = assignment_counts(probabilities.detach(), top_k).float()
+    return counts.min() / counts.mean()

@@ -52,7 +52,7 @@ class TrainableCheckpoint(LightningModule):
     Frozen ones are found again by their name and digest.
 
     Attributes:
-        carried: names of modules whose buffers go with them, because a fit goes on from those too.
+        carried: names of modules whose state goes with them, because a fit goes on from it too.
     """
 
     carried: tuple[str, ...] = ()
@@ -67,8 +67,7 @@ class TrainableCheckpoint(LightningModule):
         return {name for name, parameter in self.named_parameters() if parameter.requires_grad}
 
     def _kept_names(self) -> set[str]:
-        buffers = (name for name, _ in self.named_buffers())
-        carried = {name for name in buffers if name.partition('.')[0] in self.carried}
+        carried = {name for name in self.state_dict() if name.partition('.')[0] in self.carried}
         return self.trainable_names() | carried
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

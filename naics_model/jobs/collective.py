@@ -1,4 +1,4 @@
-"""Sums over all processes of a job that training can differentiate through."""
+"""Sums and rows of all processes of a job, which training can differentiate through."""
 
 from __future__ import annotations
 
@@ -26,9 +26,48 @@ def summed_over_ranks(tensor: Tensor) -> Tensor:
     Returns:
         same shape; integers without a gradient.
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-        return tensor
-    return _Sum.apply(tensor)
+    return _Sum.apply(tensor) if _several() else tensor
+
+
+def gathered_over_ranks(rows: Tensor) -> list[Tensor]:
+    """Return the rows of every process, by rank; only these where there is one.
+
+    The gradient of a process's rows is the sum of what all processes ask of them. So a loss that
+    each process takes over its own items, against the rows of all, comes out exact where DDP
+    averages.
+
+    Every process has to call it, as `summed_over_ranks`; the number of rows may differ.
+
+    Args:
+        rows: (M, ...), on the device that the processes communicate on; any M.
+    """
+    if not _several():
+        return [rows]
+    counts = torch.zeros(dist.get_world_size(), dtype=torch.int64, device=rows.device)
+    counts[dist.get_rank()] = len(rows)
+    dist.all_reduce(counts)
+    sizes = counts.tolist()
+    # Equal shapes are what all can gather.
+    padded = torch.cat([rows, rows.new_zeros(max(sizes) - len(rows), *rows.shape[1:])])
+    everyone: Tensor = _Gather.apply(padded)
+    return [everyone[rank, :size] for rank, size in enumerate(sizes)]
+
+
+def of_rank_zero(tensor: Tensor) -> Tensor:
+    """Return the tensor of the first process, in all; of one shape, and without a gradient."""
+    if _several():
+        tensor = tensor.clone(memory_format=torch.contiguous_format)
+        dist.broadcast(tensor, src=0)
+    return tensor
+
+
+def rank() -> int:
+    """Return the number of this process, 0 where it is alone."""
+    return dist.get_rank() if _several() else 0
+
+
+def _several() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 # torch has the same twice: in `distributed.nn.functional`, which warns that it is deprecated, and
@@ -41,6 +80,19 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         return _reduced(grads[0])
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        # End to end, as gloo wants them.
+        everyone = rows.new_empty(dist.get_world_size() * len(rows), *rows.shape[1:])
+        dist.all_gather_into_tensor(everyone, rows.contiguous())
+        return everyone.unflatten(0, (dist.get_world_size(), len(rows)))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return _reduced(grads[0])[dist.get_rank()]
 
 
 def _reduced(tensor: Tensor) -> Tensor:

@@ -120,3 +120,8 @@ class EditionFolder:
     def benchmark(self, protocol: str) -> Path:
         """The result.json of a protocol's benchmark."""
         return self.view(protocol).path / 'result.json'
+
+    @property
+    def ablation(self) -> Path:
+        """The result.json of the ablation of the dynamic curriculum."""
+        return self.path / 'ablation' / 'result.json'

@@ -65,7 +65,7 @@ class CurriculumWatch(Callback):
         batch: StepBatch,
         batch_idx: int,
     ) -> None:
-        hardness = batch.hardness.flatten().cpu().long()
+        hardness = outputs['hardness'].flatten().cpu().long()
         self._counts += torch.bincount(hardness, minlength=len(self._counts))
         self._seen[batch.codes.cpu()] = True
         self._encoded += len(batch.codes)
@@ -78,7 +78,8 @@ class CurriculumWatch(Callback):
         self._counts = torch.zeros_like(self._counts)
         self._encoded = 0
 
-        total = int(counts.sum())
+        # Hardness 0: an item lacked one.
+        total = int(counts[1:].sum())
         effective = {k: int(counts[k]) / total for k in _HARDNESS_LEVELS}
         self.negatives += total
         self.codes_encoded += int(encoded)

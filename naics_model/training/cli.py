@@ -13,11 +13,12 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 from pytorch_lightning import seed_everything
 
+from naics_model.curriculum.sadc import NOT_YET, in_words, schedule
 from naics_model.curriculum.stage import Stage, load_stage
 from naics_model.encoder.backbones import resolve_backbone
 from naics_model.encoder.tokens import TokenCache
@@ -55,6 +56,12 @@ def build_parser() -> ArgumentParser:
         type=str,
         required=True,
         help='A stage by name (naics curriculum list shows them), or a YAML file.',
+    )
+    parser.add_argument(
+        '--export',
+        type=Literal['best', 'last'],
+        default='best',
+        help='Which weights become the model: the best by val/loss, or those of the last step.',
     )
     parser.add_class_arguments(DataSettings, 'data')
     parser.add_class_arguments(TripletModule, 'model')
@@ -146,7 +153,9 @@ def _run(
     module: TripletModule = ready.model
     report = EpochReport(reporter, lines=not watched_in_terminal())
     sampler = data.sampler
-    watch = CurriculumWatch(len(sampler.index), sampler.requested_mix, reporter)
+    # The shares of the stage are a request only where its negatives are kept.
+    requested = sampler.requested_mix if module.negatives.strategy == 'stage' else {}
+    watch = CurriculumWatch(len(sampler.index), requested, reporter)
     trainer = make_trainer(
         ready.trainer,
         run_dir=ready.run_dir,
@@ -154,16 +163,20 @@ def _run(
         keep_best=ready.keep_best,
         callbacks=[watch, report],
     )
+    module.choose_negatives(sampler.index, sampler.stage, data.cache)
     if data.asks_queries:
         module.remember_codes(len(data.cache))
+    reporter.log(in_words(module.negatives))
     checkpoint = resume_path(ready.ckpt_path, ready.run_dir, reporter)
     if checkpoint is None and module.untrained:
         reporter.log(f'a new model: its first directions are those of {len(data.cache):,} titles')
         module.embedder.start_from(data.cache)
     trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
 
-    best, best_loss = best_checkpoint(trainer)
-    module.load_trainable(best)
+    exported_from, best_loss = best_checkpoint(trainer)
+    if ready.export == 'last':
+        exported_from = exported_from.with_name('last.ckpt')
+    module.load_trainable(exported_from)
     exported = ready.run_dir / 'model'
     if trainer.is_global_zero:
         module.embedder.cpu().save_pretrained(exported)
@@ -172,15 +185,16 @@ def _run(
             'best_val_loss': best_loss,
             **{name.replace('/', '_'): value for name, value in report.history[-1].items()},
         },
-        files={'checkpoint': best, 'model': exported / 'model.safetensors'},
+        files={'checkpoint': exported_from, 'model': exported / 'model.safetensors'},
         details={
             'profile': profile_name(ready),
             'curriculum_mix': {
-                'requested': {str(k): v for k, v in sampler.requested_mix.items()},
+                'requested': {str(k): v for k, v in requested.items()},
                 'expected': {str(k): v for k, v in sampler.expected_mix.items()},
                 'effective': watch.history[-1],
                 'by_epoch': watch.history,
             },
+            'negatives_plan': _plan(module),
             'history': report.history,
             'steps': trainer.global_step,
             'negatives': watch.negatives,
@@ -191,6 +205,15 @@ def _run(
             'settings': settings,
         },
     )
+
+
+def _plan(module: TripletModule) -> list[dict[str, Any]]:
+    """Return how negatives were to be chosen from the start to the end of the fit."""
+    ends = module.dynamic.clock.ends if module.dynamic is not None else NOT_YET
+    plans = schedule(module.negatives, ends)
+    return [
+        {'progress': point / (len(plans) - 1), **plan._asdict()} for point, plan in enumerate(plans)
+    ]
 
 
 def settings_of(config: Namespace, stage: Stage) -> dict[str, Any]:

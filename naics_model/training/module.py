@@ -5,7 +5,6 @@ of the hierarchy fit.
 """
 
 import math
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -13,8 +12,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from naics_model.curriculum.sadc import NegativeSettings
+from naics_model.curriculum.stage import Stage
 from naics_model.encoder.embedder import EmbedderOutput, NaicsEmbedder
-from naics_model.encoder.moe import assignment_counts
+from naics_model.encoder.moe import gate_entropy, least_use, router_entropy
+from naics_model.encoder.tokens import TokenCache
 from naics_model.geometry.lorentz import pairwise_distance, radius
 from naics_model.jobs.checkpoints import TrainableCheckpoint
 from naics_model.jobs.collective import summed_over_ranks
@@ -31,37 +33,17 @@ from naics_model.losses.triplet import adaptive_margin
 from naics_model.taxonomy.tree import LEVELS
 from naics_model.training.bank import CodeBank
 from naics_model.training.data import Queries, StepBatch
+from naics_model.training.dynamic import Contrast, DynamicNegatives
+from naics_model.training.weights import LossWeights
+from naics_model.triplets.relation_index import RelationIndex
 
 # Outside this range the contrast is a hard maximum or says nothing.
 _TEMPERATURES = (0.05, 5.0)
 
 
-@dataclass(frozen=True)
-class LossWeights:
-    """How much each loss counts; 0 leaves it out.
-
-    Attributes:
-        contrastive: anchors nearer to their positives than to their graded negatives.
-        activities: train entries, as queries, nearer to their own code than to all others.
-        multi_level: relatives nearer than the step's other codes, at each level of the tree.
-        lambda_rank: the ten nearest of each code in the order of the tree; a sum over pairs, so
-            that a weight of 1 / pool_size counts like the others.
-        hierarchy_fit: embedding distances proportional to tree distances within the step.
-        radius_ladder: each level at its own distance from the origin.
-        load_balance: even use of the experts.
-    """
-
-    contrastive: float = 1.0
-    activities: float = 1.0
-    multi_level: float = 0.0
-    lambda_rank: float = 0.0
-    hierarchy_fit: float = 0.1
-    radius_ladder: float = 0.1
-    load_balance: float = 0.01
-
-
-# One object: a default argument is evaluated once, and this one can not change.
+# One object each: a default argument is evaluated once, and these can not change.
 _DEFAULT_WEIGHTS = LossWeights()
+_DEFAULT_NEGATIVES = NegativeSettings()
 
 
 class TripletModule(TrainableCheckpoint):
@@ -69,6 +51,8 @@ class TripletModule(TrainableCheckpoint):
 
     Attributes:
         bank: where six-digit codes were last seen, for queries; None until `remember_codes`.
+        dynamic: chooses negatives in training; None until `choose_negatives`, and where those of
+            the sampler are kept.
 
     Args:
         init_from: exported model of the previous stage (`RUN_DIR/model`) to start from.
@@ -83,11 +67,12 @@ class TripletModule(TrainableCheckpoint):
         margin: m₀ of the margin m₀ sech(r) that is added to the distance of a positive from an
             anchor at radius r; 0 is none.
         weights: how much each loss counts.
-        seed: of dropout.
+        negatives: how the negatives of items are chosen.
+        seed: of dropout, and of what is random in choosing negatives.
         embedder: settings of the encoder, see `NaicsEmbedder`.
     """
 
-    carried = ('bank',)
+    carried = ('bank', 'dynamic')
 
     def __init__(
         self,
@@ -102,11 +87,13 @@ class TripletModule(TrainableCheckpoint):
         contrast: Literal['info_nce', 'dcl'] = 'info_nce',
         margin: float = 0.0,
         weights: LossWeights = _DEFAULT_WEIGHTS,
+        negatives: NegativeSettings = _DEFAULT_NEGATIVES,
         seed: int = 0,
         **embedder: Any,
     ) -> None:
         super().__init__()
         self.bank: CodeBank | None = None
+        self.dynamic: DynamicNegatives | None = None
         self.embedder = NaicsEmbedder(**embedder)
         self.untrained = init_from is None
         if init_from is not None:
@@ -116,6 +103,7 @@ class TripletModule(TrainableCheckpoint):
         self.weight_decay = weight_decay
         self.warmup_share = warmup_share
         self.weights = weights
+        self.negatives = negatives
         self.seed = seed
         self.curvature = self.embedder.curvature
         self.contrast = {'info_nce': info_nce, 'dcl': dcl}[contrast]
@@ -135,6 +123,17 @@ class TripletModule(TrainableCheckpoint):
         """
         self.bank = CodeBank(codes, self.embedder.settings['hyperbolic_dim'])
 
+    def choose_negatives(self, index: RelationIndex, stage: Stage, cache: TokenCache) -> None:
+        """Choose the negatives of training steps as the settings say.
+
+        Args:
+            index: the edition's relations.
+            stage: what is trained on.
+            cache: tokens of the edition.
+        """
+        if self.negatives.strategy != 'stage':
+            self.dynamic = DynamicNegatives(index, stage, cache, self.negatives, self.seed)
+
     @property
     def temperature(self) -> Tensor:
         """τ of items, within the range in which the contrast has a gradient."""
@@ -152,8 +151,21 @@ class TripletModule(TrainableCheckpoint):
         return _in_range(self.log_query_temperature)
 
     def losses(self, batch: StepBatch) -> tuple[dict[str, Tensor], EmbedderOutput]:
-        """Return each loss of a step alone, unweighted, and what the embedder said of its codes."""
+        """Return each loss of a step alone, unweighted, and what the embedder said of its codes;
+        with the sampler's negatives."""
         output: EmbedderOutput = self.embedder(batch.tokens, len(batch.codes))
+        return self.losses_of(batch, output), output
+
+    def losses_of(
+        self, batch: StepBatch, output: EmbedderOutput, contrast: Contrast | None = None
+    ) -> dict[str, Tensor]:
+        """Return each loss of a step alone, unweighted.
+
+        Args:
+            batch: the step.
+            output: what the embedder said of its codes.
+            contrast: what its items are contrasted with; the sampler's negatives when None.
+        """
         # All pairs of the pool at once: one matrix product, from which every item takes its
         # distances.
         distances = pairwise_distance(output.tangent, output.tangent, self.curvature)
@@ -166,8 +178,15 @@ class TripletModule(TrainableCheckpoint):
                 positive = positive + adaptive_margin(
                     radii[batch.anchor], self.margin, self.curvature
                 )
-            negative = distances[batch.anchor.unsqueeze(1), batch.negatives]
-            losses['contrastive'] = self.contrast(positive, negative, self._item_temperature)
+            if contrast is None:
+                negative, counts = distances[batch.anchor.unsqueeze(1), batch.negatives], None
+            else:
+                negative, counts = contrast.negatives, contrast.counts
+            losses['contrastive'] = self.contrast(
+                positive, negative, self._item_temperature, counts
+            )
+            if weights.attraction > 0 and contrast is not None and contrast.mates is not None:
+                losses['attraction'] = self._attraction(contrast, contrast.mates)
         if weights.activities > 0 and batch.queries is not None:
             losses['activities'] = self._asked(batch.queries, batch, output.tangent)
         if weights.multi_level > 0 or weights.lambda_rank > 0:
@@ -186,7 +205,16 @@ class TripletModule(TrainableCheckpoint):
             losses['load_balance'] = load_balance(
                 output.gate_probabilities, self.embedder.settings['top_k'], summed_over_ranks
             )
-        return losses, output
+        return losses
+
+    def _attraction(self, contrast: Contrast, mates: Tensor) -> Tensor:
+        """Contrast anchors with a code of their cluster as the positive, where they have one."""
+        has = contrast.has_mate
+        if has is None or not has.any():
+            return mates.sum() * 0
+        return self.contrast(
+            mates[has], contrast.negatives[has], self._item_temperature, contrast.counts[has]
+        )
 
     def _asked(self, queries: Queries, batch: StepBatch, codes: Tensor) -> Tensor:
         """Contrast queries with all codes of the step and, in training, with those in the bank."""
@@ -222,8 +250,15 @@ class TripletModule(TrainableCheckpoint):
         words = [self.seed, self.trainer.global_rank, self.trainer.fit_loop.total_batch_idx]
         torch.manual_seed(derived_seed(*words))
 
-    def training_step(self, batch: StepBatch, batch_idx: int) -> Tensor:
-        losses, output = self.losses(batch)
+    def training_step(self, batch: StepBatch, batch_idx: int) -> dict[str, Tensor]:
+        output: EmbedderOutput = self.embedder(batch.tokens, len(batch.codes))
+        contrast = None
+        if self.dynamic is not None:
+            progress = self.global_step / self.trainer.estimated_stepping_batches
+            contrast = self.dynamic.contrast(
+                batch, output, self.embedder, progress, self.current_epoch
+            )
+        losses = self.losses_of(batch, output, contrast)
         loss = self.total(losses)
         require_finite(loss, self.global_step)
         figures = {
@@ -232,13 +267,25 @@ class TripletModule(TrainableCheckpoint):
             'query_temperature': self.query_temperature,
             'radius': radius(output.tangent, self.curvature).mean(),
         }
+        hardness = batch.hardness
+        if contrast is not None:
+            hardness = contrast.hardness
+            figures |= contrast.figures
+        figures['mean_hardness'] = hardness[hardness > 0].float().mean()
         if output.gate_probabilities is not None:
             figures['gate_entropy'] = gate_entropy(output.gate_probabilities)
+            figures['router_entropy'] = router_entropy(output.gate_probabilities)
             figures['least_used_expert'] = least_use(
                 output.gate_probabilities, self.embedder.settings['top_k']
             )
         self._log('train', loss, figures)
-        return loss
+        # The callback that counts negatives by hardness gets those that were contrasted.
+        return {'loss': loss, 'hardness': hardness}
+
+    def on_train_epoch_end(self) -> None:
+        if self.dynamic is not None and (loss := self.trainer.callback_metrics.get('val/loss')):
+            progress = self.global_step / self.trainer.estimated_stepping_batches
+            self.dynamic.clock.observe(progress, float(loss))
 
     def validation_step(self, batch: StepBatch, batch_idx: int) -> None:
         losses, _ = self.losses(batch)
@@ -267,22 +314,3 @@ class TripletModule(TrainableCheckpoint):
 def _in_range(log_temperature: Tensor) -> Tensor:
     low, high = _TEMPERATURES
     return log_temperature.clamp(math.log(low), math.log(high)).exp()
-
-
-def gate_entropy(probabilities: Tensor) -> Tensor:
-    """Return the entropy of the mean gate distribution (M, E) -> scalar, over its maximum.
-
-    1 when the experts are used alike, 0 when one of them gets everything: collapsed.
-    """
-    mean = probabilities.detach().float().mean(0)
-    return torch.special.entr(mean).sum() / math.log(len(mean))
-
-
-def least_use(probabilities: Tensor, top_k: int) -> Tensor:
-    """Return the assignments of the least used expert over those of an even use: (M, E) -> scalar.
-
-    1 at even use. A mixture has collapsed where it stays below 0.1: an expert that is hardly
-    chosen hardly learns, and is chosen less.
-    """
-    counts = assignment_counts(probabilities.detach(), top_k).float()
-    return counts.min() / counts.mean()

@@ -21,7 +21,8 @@ from naics_model.geometry.lorentz import distance
 from naics_model.storage.files import write_parquet
 from naics_model.training.activities import Activities, read_activities
 from naics_model.training.data import DataSettings, StepBatch, TripletDataModule
-from naics_model.training.module import LossWeights, TripletModule
+from naics_model.training.module import TripletModule
+from naics_model.training.weights import LossWeights
 
 TINY = 'tiny-random'
 

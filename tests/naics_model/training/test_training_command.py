@@ -20,6 +20,13 @@ from naics_model.storage.files import sha256_of
 from naics_model.training.cli import main
 
 MODULE = 'naics_model.training'
+# All phases in a fit of four epochs, the last with clusters that are renewed.
+DYNAMIC = [
+    '--model.negatives.strategy=sadc',
+    '--model.negatives.second_end=0.5',
+    '--model.negatives.clusters=8',
+    '--model.negatives.every=1',
+]
 SMALL = [
     '--model.backbone=tiny-random',
     '--model.hyperbolic_dim=8',
@@ -61,7 +68,7 @@ def fit_arguments(edition: Any, stage_file: Path, run_dir: Path, *more: Any) -> 
 def finished(edition: Any, stage_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of one fit of four epochs."""
     run_dir = tmp_path_factory.mktemp('run')
-    done = start(fit_arguments(edition, stage_file, run_dir, '--trainer.max_epochs=4'))
+    done = start(fit_arguments(edition, stage_file, run_dir, '--trainer.max_epochs=4', *DYNAMIC))
     assert done.returncode == 0, done.stderr
     (run_dir / 'stderr.txt').write_text(done.stderr)
     return run_dir
@@ -83,17 +90,30 @@ def test_a_fit_learns_and_reports_what_it_did(finished: Path) -> None:
     )
     assert result['metrics']['train_loss'] == history[-1]['train/loss']
     assert result['details']['steps'] == 20
-    assert result['details']['negatives'] == 20 * 32 * 4
+    # An item whose candidates are all of its cluster has fewer.
+    assert 0.9 * 20 * 32 * 4 < result['details']['negatives'] <= 20 * 32 * 4
     assert 20 < result['details']['distinct_codes_encoded'] <= 60
     assert result['details']['settings']['model']['hyperbolic_dim'] == 8
 
 
-def test_the_mix_is_told_as_asked_and_as_drawn(finished: Path) -> None:
-    mix = result_of(finished)['details']['curriculum_mix']
-    assert mix['requested']['1'] == 0.75
-    assert sum(mix['effective'].values()) == pytest.approx(1)
-    assert len(mix['by_epoch']) == 4
-    assert mix['effective']['1'] + mix['effective']['5'] > 0.8
+def test_each_phase_is_seen_in_the_figures_of_its_epochs(finished: Path) -> None:
+    details = result_of(finished)['details']
+    history = details['history']
+    assert [epoch['train/phase'] for epoch in history] == pytest.approx(
+        [1.2, 2.0, 3.0, 3.0], abs=0.3
+    )
+    # Four of the second epoch's five steps are mined, half by distance and half by the gate.
+    assert history[0]['train/negatives_drawn'] == 1
+    assert history[1]['train/negatives_by_distance'] == pytest.approx(0.4)
+    assert history[1]['train/negatives_by_router'] == pytest.approx(0.4)
+    assert history[1]['train/eliminated_share'] == 0 < history[3]['train/eliminated_share']
+    assert history[0]['train/alpha'] > history[1]['train/alpha'] > history[2]['train/alpha'] == 0
+    plan = details['negatives_plan']
+    assert [moment['progress'] for moment in plan] == [point / 20 for point in range(21)]
+    assert {moment['phase'] for moment in plan} == {1, 2, 3}
+    # The shares of the stage were not what was asked for; what came is told all the same.
+    assert details['curriculum_mix']['requested'] == {}
+    assert sum(details['curriculum_mix']['effective'].values()) == pytest.approx(1)
 
 
 def test_the_files_named_in_the_result_are_those_on_disk(finished: Path) -> None:
@@ -135,8 +155,15 @@ def test_the_next_stage_goes_on_from_the_export_and_figures_go_to_mlflow(
     arguments = fit_arguments(
         edition, stage_file, tmp_path / 'run', '--model.init_from', finished / 'model'
     )
-    done = start([*arguments, '--trainer.max_epochs=1'], MLFLOW_TRACKING_URI=uri, MLFLOW_RUN_ID=run)
+    # With the shares of the stage.
+    arguments += ['--trainer.max_epochs=1', '--model.negatives.strategy=stage']
+    done = start(arguments, MLFLOW_TRACKING_URI=uri, MLFLOW_RUN_ID=run)
     assert done.returncode == 0, done.stderr
+    mix = result_of(tmp_path / 'run')['details']['curriculum_mix']
+    assert mix['requested']['1'] == 0.75
+    assert sum(mix['effective'].values()) == pytest.approx(1)
+    assert len(mix['by_epoch']) == 1
+    assert mix['effective']['1'] + mix['effective']['5'] > 0.8
     before = result_of(finished)['details']['history'][0]['train/contrastive']
     after = result_of(tmp_path / 'run')['details']['history'][0]['train/contrastive']
     assert after < before
@@ -170,6 +197,7 @@ def test_a_fit_cut_short_and_resumed_equals_one_that_ran_through(
     # The schedule depends on the number of epochs, so the first part asks for all four and is
     # stopped after two.
     part = [
+        *DYNAMIC,
         '--trainer.max_epochs=4',
         '--trainer.callbacks=stop_after.StopAfter',
         '--trainer.callbacks.epochs=2',
@@ -189,7 +217,7 @@ def test_a_fit_cut_short_and_resumed_equals_one_that_ran_through(
     assert result_of(run_dir)['details']['steps'] == 10
 
     again = fit_arguments(
-        edition, stage_file, run_dir, '--trainer.max_epochs=4', '--ckpt_path=last'
+        edition, stage_file, run_dir, '--trainer.max_epochs=4', '--ckpt_path=last', *DYNAMIC
     )
     done = start(again)
     assert done.returncode == 0, done.stderr
@@ -210,14 +238,15 @@ def test_a_fit_cut_short_and_resumed_equals_one_that_ran_through(
 def test_two_processes_train_one_model_and_write_once(
     edition: Any, stage_file: Path, tmp_path: Path
 ) -> None:
-    arguments = fit_arguments(edition, stage_file, tmp_path, '--trainer.max_epochs=2')
-    done = start(arguments, ranks=2)
+    arguments = fit_arguments(edition, stage_file, tmp_path, '--trainer.max_epochs=2', *DYNAMIC)
+    done = start([*arguments, '--export=last'], ranks=2)
     assert done.returncode == 0, done.stderr
     result = result_of(tmp_path)
     assert result['details']['processes'] == 2
     assert result['details']['steps'] == 10
     # Both ranks' draws are counted.
-    assert result['details']['negatives'] == 2 * 10 * 32 * 4
+    assert 10 * 32 * 4 < result['details']['negatives'] <= 2 * 10 * 32 * 4
+    assert Path(result['files']['checkpoint']['path']).name == 'last.ckpt'
     assert done.stderr.count('epoch 2: ') == 1
     assert NaicsEmbedder.from_pretrained(tmp_path / 'model').encode(['glass']).shape == (1, 8)
 

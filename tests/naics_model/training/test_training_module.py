@@ -11,12 +11,14 @@ import pytest
 import torch
 
 from naics_model.curriculum.stage import Stage
+from naics_model.encoder.moe import gate_entropy, least_use
 from naics_model.errors import ConfigurationError
 from naics_model.geometry.lorentz import distance
 from naics_model.losses.contrastive import dcl, info_nce
 from naics_model.training.activities import read_activities
 from naics_model.training.data import DataSettings, StepBatch, TripletDataModule
-from naics_model.training.module import LossWeights, TripletModule, gate_entropy, least_use
+from naics_model.training.module import TripletModule
+from naics_model.training.weights import LossWeights
 
 
 @pytest.fixture
@@ -46,14 +48,23 @@ def test_the_contrast_is_that_of_each_item_by_itself(batch: StepBatch, curvature
 
 
 def test_the_total_weighs_each_loss_and_a_weight_of_0_leaves_it_out(batch: StepBatch) -> None:
-    weights = LossWeights(2.0, 1.0, 0.3, 0.7, 2.0, 0.25, 0.5)
+    weights = LossWeights(
+        contrastive=2.0,
+        activities=1.0,
+        multi_level=0.3,
+        lambda_rank=0.7,
+        hierarchy_fit=2.0,
+        radius_ladder=0.25,
+        load_balance=0.5,
+    )
     model = module(weights=weights).eval()
     losses, _ = model.losses(batch)
-    assert set(losses) == {field.name for field in dataclasses.fields(LossWeights)}
+    # Attraction needs clusters, which the sampler's negatives do without.
+    assert set(losses) == {field.name for field in dataclasses.fields(LossWeights)} - {'attraction'}
     expected = sum(getattr(weights, name) * value.item() for name, value in losses.items())
     assert model.total(losses).item() == pytest.approx(expected)
     for name in losses:
-        alone = LossWeights(**{field: float(field == name) for field in losses})
+        alone = LossWeights(**{'attraction': 0.0, **{n: float(n == name) for n in losses}})
         found, _ = module(weights=alone).eval().losses(batch)
         assert set(found) == {name}
         assert found[name].item() == pytest.approx(losses[name].item(), rel=1e-5)

@@ -11,6 +11,7 @@ from naics_model.evaluation.document import Block, Bullets, Document, Paragraph,
 from naics_model.evaluation.guide import SUMMARY, SUMMARY_OF
 from naics_model.evaluation.guide_space import COLLAPSE, RADIUS, STRUCTURE
 from naics_model.evaluation.methods import BENCHMARKED, METHODS, MODELS
+from naics_model.evaluation.report_ablation import ablation_blocks
 from naics_model.evaluation.report_parts import (
     Evaluation,
     figure,
@@ -54,7 +55,12 @@ def build_report(evaluation: Evaluation, pictures: Mapping[str, bytes]) -> Docum
             Section('Structure', _structure(e, pictures)),
             Section('From the general to the specific', _radius(e, pictures)),
             Section('Has it collapsed?', (table(e, COLLAPSE, 'collapse'), terms(COLLAPSE))),
-            Section('Training', training(e.stages, e.runs, pictures.get('losses.png'))),
+            Section('Training', training(e.stages, e.runs, pictures)),
+            *(
+                [Section('What the dynamic curriculum does', ablation_blocks(e.ablation))]
+                if e.ablation
+                else []
+            ),
             Section('Commands and versions', provenance(e.runs, e.commands, e.inputs, e.software)),
         ),
     )

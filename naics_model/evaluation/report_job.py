@@ -22,6 +22,7 @@ from naics_model.errors import DataError
 from naics_model.evaluation import figures, figures_search
 from naics_model.evaluation.calibration import reliability
 from naics_model.evaluation.document import Document, to_html, to_markdown
+from naics_model.evaluation.figures_curriculum import negatives_by_phase
 from naics_model.evaluation.measure import points_of
 from naics_model.evaluation.report import build_report
 from naics_model.evaluation.report_parts import Evaluation
@@ -44,6 +45,8 @@ from naics_model.training.stages import STAGES
 OWN_PROTOCOL = 'warm'
 """The protocol of the model that the graph trains."""
 
+ABLATION = 'ablation'
+
 NEEDED = ('baselines', 'text', 'refined')
 
 LIBRARIES = ('torch', 'transformers', 'numpy', 'scipy', 'scikit-learn', 'bm25s')
@@ -53,7 +56,7 @@ def write_report(folder: EditionFolder, command: str, reporter: Reporter) -> Eva
     """Gather the results of an edition and write the report into its evaluation folder.
 
     Reads the results of the baselines and of both sets of embeddings; those of the training jobs,
-    of the bi-encoder and of the benchmarked protocols where they are there.
+    of the bi-encoder, of the benchmarked protocols and of the ablation where they are there.
 
     Args:
         folder: the edition's files.
@@ -84,13 +87,16 @@ def write_report(folder: EditionFolder, command: str, reporter: Reporter) -> Eva
     optional = {
         'bi_encoder': folder.evaluated('bi_encoder'),
         **{name: folder.benchmark(name) for name in PROTOCOLS},
+        ABLATION: folder.ablation,
     }
     there = {name: read_json(path) for name, path in optional.items() if path.is_file()}
     left_out = tuple(name for name, result in there.items() if _differing(result, now))
     results |= {name: result for name, result in there.items() if name not in left_out}
     metrics: dict[str, float] = {}
+    # The ablation's fits are short ones: their figures stand in a table of their own.
     for name, result in results.items():
-        metrics |= _of_protocol(name, result['metrics'])
+        if name != ABLATION:
+            metrics |= _of_protocol(name, result['metrics'])
     stages = _runs([folder.stage(name) / 'result.json' for name in STAGES])
     refinement = _runs([folder.refinement / 'result.json'])
     measured = results['text']['details']
@@ -118,6 +124,7 @@ def write_report(folder: EditionFolder, command: str, reporter: Reporter) -> Eva
         left_out=left_out,
         stages=stages,
         refinement=refinement[0] if refinement else None,
+        ablation=results[ABLATION]['details'] if ABLATION in results else None,
         inputs=tuple((str(path), sha256_of(path)) for path in inputs),
         commands=(
             *((name, result['command']) for name, result in results.items()),
@@ -205,8 +212,13 @@ def _pictures(folder: EditionFolder, evaluation: Evaluation) -> dict[str, bytes]
             _confusion(list(answers.values())[-1], taxonomy), list(sectors.values())
         ),
     }
-    losses = figures.loss_curves([(run.name, run.history) for run in evaluation.runs])
-    return pictures if losses is None else {**pictures, 'losses.png': losses}
+    optional = {
+        'losses.png': figures.loss_curves([(run.name, run.history) for run in evaluation.runs]),
+        'negatives.png': negatives_by_phase(
+            [(run.name, run.plan, run.history) for run in evaluation.stages]
+        ),
+    }
+    return pictures | {name: drawn for name, drawn in optional.items() if drawn is not None}
 
 
 def _sector_names(codes: pl.DataFrame, taxonomy: Taxonomy) -> dict[int, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from naics_model.evaluation.document import Block, Code, Figure, Paragraph, Row, Table, Terms
 from naics_model.evaluation.methods import METHODS
@@ -24,6 +25,7 @@ class Evaluation:
             `bi_encoder`; what is not there was not trained.
         left_out: results that are there, but were made from other files than the edition has now.
         stages: the training runs in order; `refinement`: that run, if there is one.
+        ablation: details of the ablation of the dynamic curriculum; None where there is none.
         inputs: (path, sha256) of every file read.
         commands: (what, command line) of each measuring job and of the report itself.
         software: versions by name.
@@ -39,6 +41,7 @@ class Evaluation:
     left_out: tuple[str, ...]
     stages: tuple[Run, ...]
     refinement: Run | None
+    ablation: Mapping[str, Any] | None
     inputs: tuple[tuple[str, str], ...]
     commands: tuple[tuple[str, str], ...]
     software: Mapping[str, str]

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from naics_model.evaluation.document import Block, Code, Figure, Paragraph, Row, Table
+from naics_model.evaluation.document import Block, Code, Paragraph, Row, Table
+from naics_model.evaluation.report_parts import figure
 from naics_model.evaluation.runs import Run
 from naics_model.triplets.hardness import HARDNESS
 
 
-def training(stages: Sequence[Run], runs: Sequence[Run], losses: bytes | None) -> list[Block]:
+def training(
+    stages: Sequence[Run], runs: Sequence[Run], pictures: Mapping[str, bytes]
+) -> list[Block]:
     """Return what is to be said of the jobs that trained a model.
 
     Args:
         stages: those with a curriculum, in order.
         runs: all of them.
-        losses: the picture of their losses, where one kept a history.
+        pictures: PNG bytes by file name, of their losses and negatives where there are such.
     """
     if not runs:
         return [Paragraph('No results of training jobs were given to this report.')]
@@ -32,18 +35,23 @@ def training(stages: Sequence[Run], runs: Sequence[Run], losses: bytes | None) -
             ),
         )
     ]
-    if losses is not None:
-        blocks.append(
-            Figure(
-                'losses.png',
-                losses,
-                'Loss by epoch',
-                'Loss by epoch, one panel for each job. Heights compare within a panel only: each '
-                'job weighs other losses.',
-            )
-        )
-    else:
-        blocks.append(Paragraph('The jobs kept no loss by epoch.'))
+    losses = figure(
+        pictures,
+        'losses.png',
+        'Loss by epoch',
+        'Loss by epoch, one panel for each job. Heights compare within a panel only: each job '
+        'weighs other losses, and other negatives are other losses, too.',
+    )
+    blocks += losses or [Paragraph('The jobs kept no loss by epoch.')]
+    blocks += figure(
+        pictures,
+        'negatives.png',
+        'The plan of the dynamic curriculum, and the negatives it led to',
+        'The dynamic curriculum. Above, the plan: the exponent α of the weights d^-α of the tree, '
+        'the weight of siblings, the share of negatives that is mined, and when codes of the '
+        "anchor's cluster are left out. Below, what the loss saw in each epoch, and the share of "
+        'candidates that were left out as false negatives.',
+    )
     mixes = [_mix(run) for run in stages if run.requested and run.effective]
     if mixes:
         blocks.append(

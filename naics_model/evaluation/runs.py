@@ -21,6 +21,8 @@ class Run:
         name: that of the run's folder, such as `stage_1_easy`.
         requested, effective: share of negatives by hardness class, as the curriculum asks for and
             as the sampler could supply; None where the job has no curriculum.
+        plan: how negatives were to be chosen at moments of the fit; empty where a stage's shares
+            decided, or where there are none.
         history: the figures of each epoch in order, `train/loss` and `val/loss` among them.
         seconds: how long the job ran.
         command: the command line; None where it was not recorded.
@@ -34,6 +36,7 @@ class Run:
     seconds: float
     command: str | None
     profile: str | None
+    plan: tuple[Mapping[str, float], ...] = ()
 
 
 def read_run(path: Path) -> Run:
@@ -58,6 +61,7 @@ def read_run(path: Path) -> Run:
         seconds=float(result.get('seconds', 0.0)),
         command=result.get('command'),
         profile=details.get('profile'),
+        plan=tuple(details.get('negatives_plan') or ()),
     )
 
 

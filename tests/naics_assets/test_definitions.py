@@ -66,6 +66,7 @@ GRAPH = {
         }
         for protocol in PROTOCOLS
     },
+    'ablation': {'curriculum_ablation': {'descriptions', 'activities', 'code_splits'}},
 }
 
 
@@ -90,7 +91,9 @@ def test_everything_for_an_edition_is_all_but_what_is_opt_in(graph: dg.Definitio
     everything = {spec.key for spec in graph.resolve_all_asset_specs()}
     bi_encoder = {dg.AssetKey('bi_encoder')}
     benchmark = {dg.AssetKey(f'benchmark_{protocol}') for protocol in PROTOCOLS}
-    assert selected(graph, 'full_edition') == everything - bi_encoder - benchmark
+    ablation = {dg.AssetKey('curriculum_ablation')}
+    assert selected(graph, 'full_edition') == everything - bi_encoder - benchmark - ablation
+    assert selected(graph, 'ablation') == ablation
     assert selected(graph, 'bi_encoder_baseline') == bi_encoder
     assert selected(graph, 'benchmark') == benchmark
 

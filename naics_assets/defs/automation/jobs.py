@@ -6,6 +6,7 @@ import dagster as dg
 # longer on two cores than all the rest does with the profile `smoke`.
 BI_ENCODER = dg.AssetSelection.assets('bi_encoder')
 BENCHMARK = dg.AssetSelection.groups('benchmark')
+ABLATION = dg.AssetSelection.groups('ablation')
 
 
 @dg.definitions
@@ -14,7 +15,7 @@ def jobs() -> dg.Definitions:
         jobs=[
             dg.define_asset_job(
                 'full_edition',
-                selection=dg.AssetSelection.all() - BI_ENCODER - BENCHMARK,
+                selection=dg.AssetSelection.all() - BI_ENCODER - BENCHMARK - ABLATION,
                 description='Everything for one edition: from its workbooks to the report.',
             ),
             dg.define_asset_job(
@@ -22,6 +23,13 @@ def jobs() -> dg.Definitions:
                 selection=BENCHMARK,
                 description='Models trained under every protocol, in both geometries, and '
                 'measured: opt-in, for it trains two models for each protocol and seed.',
+            ),
+            dg.define_asset_job(
+                'ablation',
+                selection=ABLATION,
+                description='Opt-in: the dynamic curriculum against plainer ways of choosing '
+                'negatives and without each of its parts, by short fits. Two seeds take about two '
+                'hours on two cores.',
             ),
             dg.define_asset_job(
                 'edition_data',

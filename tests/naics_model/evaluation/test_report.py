@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 
 from naics_model.errors import DataError
 from naics_model.evaluation.asking import grouped
-from naics_model.evaluation.document import Code, Table, to_html, to_markdown
+from naics_model.evaluation.document import Code, Paragraph, Table, to_html, to_markdown
 from naics_model.evaluation.exclusions import exclusion_metrics
 from naics_model.evaluation.guide import SUMMARY, SUMMARY_OF, overview
 from naics_model.evaluation.guide_search import (
@@ -29,6 +30,7 @@ from naics_model.evaluation.metric import in_group
 from naics_model.evaluation.placement import placement_metrics
 from naics_model.evaluation.radius import collapse_metrics, radius_metrics
 from naics_model.evaluation.report import build_report
+from naics_model.evaluation.report_ablation import ablation_blocks
 from naics_model.evaluation.report_parts import Evaluation
 from naics_model.evaluation.retrieval import hard_metrics, retrieval_metrics
 from naics_model.evaluation.runs import Run, read_run
@@ -94,6 +96,7 @@ def evaluation() -> Evaluation:
             Run('stage_2_medium', {1: 0.5, 2: 0, 8: 0.5}, {1: 0.75, 8: 0.25}, (), 60, None, 'cpu'),
         ),
         refinement=Run('refinement', None, None, (), 61.0, None, None),
+        ablation=None,
         inputs=(('data/2022/corpus/activities.parquet', 'ab' * 32),),
         commands=(('this report', 'python -m naics_model.evaluation report --edition 2022'),),
         software={'torch': '2.13.0'},
@@ -221,12 +224,13 @@ def test_commands_and_versions_are_exact(evaluation):
     assert f'data/2022/corpus/activities.parquet\n    {"ab" * 32}' in code
 
 
-def test_loss_picture_is_in_the_report_only_if_there_is_one(evaluation):
+def test_pictures_of_training_are_in_the_report_only_if_there_are_some(evaluation):
     without = build_report(evaluation, PICTURES)
     assert [figure.name for figure in without.figures] == list(PICTURES)
-    with_losses = build_report(evaluation, {**PICTURES, 'losses.png': b'losses'})
-    assert [figure.name for figure in with_losses.figures] == [*PICTURES, 'losses.png']
-    assert to_html(with_losses).count('data:image/png') == len(PICTURES) + 1
+    more = {'losses.png': b'losses', 'negatives.png': b'negatives'}
+    with_both = build_report(evaluation, {**PICTURES, **more})
+    assert [figure.name for figure in with_both.figures] == [*PICTURES, *more]
+    assert to_html(with_both).count('data:image/png') == len(PICTURES) + 2
 
 
 def test_report_without_training_results_says_so(evaluation):
@@ -306,3 +310,52 @@ def test_file_that_is_no_result_is_refused(tmp_path, content):
     path.write_text(content)
     with pytest.raises(DataError, match='not the result of a job'):
         read_run(path)
+
+
+def ablation(seeds: list[int]) -> dict[str, Any]:
+    spread = {'spread': 0.01} if len(seeds) > 1 else {}
+    gain = {'gain_spread': 0.004} if len(seeds) > 1 else {}
+    return {
+        'seeds': seeds,
+        'curriculum': '03_stage_hard',
+        'max_tokens': 32,
+        'rows': [
+            {
+                'variant': 'sadc',
+                'label': 'SADC',
+                'figures': {'warm/mrr': {'mean': 0.6, **spread}, 'warm/seconds': {'mean': 100.0}},
+            },
+            {
+                'variant': 'uniform',
+                'label': 'uniform',
+                'figures': {'warm/mrr': {'mean': 0.5, **spread, 'gain': -0.1, **gain}},
+            },
+        ],
+    }
+
+
+def test_the_ablation_is_a_section_where_there_is_one(evaluation):
+    title = 'What the dynamic curriculum does'
+    assert title not in tables(evaluation)
+    found = tables(dataclasses.replace(evaluation, ablation=ablation([0, 1])))[title]
+    means, gains, seen = found
+    column = means.columns.index('warm MRR')
+    assert [(row.label, row.values[column]) for row in means.rows] == [
+        ('SADC', '0.600 ± 0.010'),
+        ('uniform', '0.500 ± 0.010'),
+    ]
+    # SADC has nothing to gain on itself.
+    assert [(row.label, row.values[column]) for row in gains.rows] == [
+        ('uniform', '-0.100 ± 0.004')
+    ]
+    assert [row.values[seen.columns.index('seconds')] for row in seen.rows] == ['100', None]
+
+
+def test_an_ablation_of_one_seed_says_that_no_spread_is_known():
+    blocks = ablation_blocks(ablation([0]))
+    assert any(
+        'no spread is known' in block.text for block in blocks if isinstance(block, Paragraph)
+    )
+    (means, gains, _) = (block for block in blocks if isinstance(block, Table))
+    assert means.rows[1].values[1] == '0.500'
+    assert gains.rows[0].values[1] == '-0.100'

@@ -2,6 +2,9 @@
 
 Every fit is of one stage, from the untrained encoder, on texts that are cut short, and its last
 weights are asked: small enough that a table of them fits into two hours on two cores.
+
+Settings may be chosen by what it finds. So searches are asked with train entries that are set aside
+here, and held-out ones stay unread.
 """
 
 from __future__ import annotations
@@ -12,10 +15,13 @@ from collections import defaultdict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from itertools import count
 from pathlib import Path
 from threading import Lock
 from typing import Any
+
+import polars as pl
 
 from naics_model import __version__
 from naics_model.benchmark.asked import Asked, Log, measure, measure_warm, prepare
@@ -24,6 +30,7 @@ from naics_model.benchmark.job import backbone_of, embedding_jobs, fit_arguments
 from naics_model.benchmark.variants import SUBJECT, VARIANTS
 from naics_model.curriculum.stage import BUILT_IN
 from naics_model.encoder.tokens import build_token_cache
+from naics_model.errors import DataError
 from naics_model.evaluation.document import Document, Section, to_markdown
 from naics_model.evaluation.report_ablation import FIGURES, ablation_blocks
 from naics_model.jobs.command import profile_path
@@ -48,6 +55,8 @@ CURRICULUM = STAGES[LAST_STAGE]
 """The widest stage: all positives of a sector, all margins, cross-references."""
 MAX_TOKENS = 32
 """Texts of codes are cut to this many tokens, a quarter of the usual."""
+SET_ASIDE = 5
+"""One of so many train entries is asked in place of the held-out ones."""
 
 # To be raised when a fit made before is no longer what the same settings would give.
 _RULES = 1
@@ -74,11 +83,15 @@ class AblationOptions:
 
 @dataclass(frozen=True)
 class _Ground:
-    """What all fits under a protocol share."""
+    """What all fits under a protocol share.
+
+    `view` is what they may read, `short` the same codes with shorter texts, and with entries set
+    aside.
+    """
 
     protocol: Protocol
     view: EditionFolder
-    tokens: Path
+    short: EditionFolder
     asked: Asked
     inputs: dict[str, Any]
 
@@ -131,6 +144,7 @@ def ablate(folder: EditionFolder, options: AblationOptions, reporter: Reporter) 
             {'seed': seed, 'variant': variant, **figures}
             for (seed, variant), figures in sorted(done.items())
         ],
+        'set_aside': int((read_parquet(ground[0].short.activities)['split'] == 'heldout').sum()),
         'inputs': digests([folder.descriptions, folder.activities, folder.code_splits]),
     }
     blocks = ablation_blocks(details)
@@ -156,7 +170,7 @@ def ablate(folder: EditionFolder, options: AblationOptions, reporter: Reporter) 
 
 
 def _prepare(folder: EditionFolder, protocol: Protocol, profile: str, log: Log) -> _Ground:
-    """Build a protocol's view, and cut its texts short."""
+    """Build a protocol's view, cut its texts short, and set entries aside."""
     backbone = backbone_of(profile)
     view = build_view(folder, protocol, backbone, progress=log)
     short = EditionFolder(view.path, 'ablation')
@@ -164,19 +178,41 @@ def _prepare(folder: EditionFolder, protocol: Protocol, profile: str, log: Log) 
     build_token_cache(
         short.descriptions, short.token_cache, backbone=backbone, max_length=MAX_TOKENS
     )
+    write_parquet(set_aside(read_parquet(view.activities)), short.activities)
     asked = prepare(folder, short, protocol, backbone, max_length=MAX_TOKENS)
-    settings = [
+    inputs = {
+        'view': sha256_of(view.view_record),
+        'short': [sha256_of(path) for path in (short.token_cache, short.activities)],
+        'asked': [sha256_of(path) for path in asked.token_caches],
+        'settings': _settings(profile),
+        'release': [__version__, _RULES],
+    }
+    return _Ground(protocol, view, short, asked, inputs)
+
+
+def set_aside(entries: pl.DataFrame) -> pl.DataFrame:
+    """Return train entries of which some are held out: every fifth, by its own digest, of those
+    that no text quotes.
+
+    Args:
+        entries: those of a view, all of them `train`.
+    """
+    chosen = [
+        not verbatim and int(sha256(f'ablation {text}'.encode()).hexdigest(), 16) % SET_ASIDE == 0
+        for text, verbatim in zip(entries['text'], entries['verbatim'], strict=True)
+    ]
+    split = pl.Series('split', ['heldout' if asked else 'train' for asked in chosen], pl.String)
+    return entries.with_columns(split)
+
+
+def _settings(profile: str) -> list[str]:
+    """Return the digests of the files that say how the fits are trained."""
+    files = (
         profile_path(profile, PROFILES),
         PROFILES / 'overlays' / 'ablation.yaml',
         BUILT_IN / f'{CURRICULUM}.yaml',
-    ]
-    inputs = {
-        'view': sha256_of(view.view_record),
-        'asked': [sha256_of(path) for path in asked.token_caches],
-        'settings': [sha256_of(path) for path in settings],
-        'release': [__version__, _RULES],
-    }
-    return _Ground(protocol, view, short.token_cache, asked, inputs)
+    )
+    return [sha256_of(path) for path in files]
 
 
 def _fit(
@@ -195,7 +231,8 @@ def _fit(
     run_dir = run.stage(LAST_STAGE)
     arguments = [
         *fit_arguments([options.profile, 'ablation'], CURRICULUM, seed, view, run_dir),
-        f'--data.token_cache={ground.tokens}',
+        f'--data.token_cache={ground.short.token_cache}',
+        f'--data.activities={ground.short.activities}',
         '--export=last',
         *VARIANTS[variant].arguments(),
     ]
@@ -207,10 +244,19 @@ def _fit(
     # Several processes share the cores, rather than each asking for all of them.
     threads = max((os.cpu_count() or 1) // options.at_once, 1)
     environment = {'OMP_NUM_THREADS': str(threads)} if options.at_once > 1 else {}
-    run_chain(jobs, ground.inputs, run.path / 'chain.json', log, environment)
+    record = run.path / 'chain.json'
+    run_chain(jobs, ground.inputs, record, log, environment)
+    if _settings(options.profile) != ground.inputs['settings']:
+        record.unlink()
+        raise DataError(
+            f'The settings of {options.profile} were changed while the ablation ran, and {title} '
+            'may have either: start it again.'
+        )
     with measuring:
-        measuring_of = measure_warm if protocol.hides is None else measure
-        figures = measuring_of(folder, run, ground.asked, protocol, log)
+        if protocol.hides is None:
+            figures = measure_warm(ground.short, run, ground.asked, protocol, log)
+        else:
+            figures = measure(folder, run, ground.asked, protocol, log)
     trained = read_json(result)
     last = trained['details']['history'][-1]
     return {

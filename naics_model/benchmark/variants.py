@@ -49,6 +49,9 @@ VARIANTS = {
     'sadc_plateau': _sadc('… phases by plateau', optional=True, phases='plateau'),
     'sadc_attract': _sadc('… attracting', optional=True, false_negatives='attract'),
     'sadc_hybrid': _sadc('… hybrid', optional=True, false_negatives='hybrid'),
+    'sadc_queries_too': _sadc(
+        '… queries without false ones, too', optional=True, in_queries='true'
+    ),
     'sadc_cosine': _sadc('… router by cosine', optional=True, router_measure='cosine'),
 }
 """By the name that a command line has for it."""

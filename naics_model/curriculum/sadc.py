@@ -48,6 +48,7 @@ class NegativeSettings:
             or `off`.
         clusters: of all codes; a quarter of their number where that is less.
         every: epochs between two clusterings.
+        in_queries: whether queries, too, leave out the codes of their own code's cluster.
         near_share: of `sans_static`, the share from the anchor's sector.
         patience: of `plateau`, epochs without a lower `val/loss` that end a phase.
         chunk_mb: how much of the similarity matrix is in memory at once.
@@ -66,6 +67,7 @@ class NegativeSettings:
     false_negatives: Literal['eliminate', 'attract', 'hybrid', 'off'] = 'eliminate'
     clusters: int = 500
     every: int = 5
+    in_queries: bool = False
     near_share: float = 0.5
     patience: int = 1
     chunk_mb: int = 64
@@ -137,10 +139,12 @@ def plan_at(settings: NegativeSettings, progress: float, ends: Ends = NOT_YET) -
         phase, mined, tree = 1, 0.0, 1.0
     else:
         phase, mined = (2 if progress < second else 3), settings.mined
-        # The weights of the tree fade over the geometric phase; where that has no end yet, over
-        # the rest of the fit.
-        fades_until = second if first < second <= 1 else 1.0
+        # The weights of the tree fade over the geometric phase; where its end is not known before
+        # it comes, over the rest of the fit, as long as it lasts.
+        fades_until = second if settings.phases == 'three' and first < second else 1.0
         tree = max(1 - (progress - first) / max(fades_until - first, 1e-9), 0.0)
+        if phase == 3 and settings.phases != 'two':
+            tree = 0.0
     siblings = 0.0 if settings.mask_siblings and phase == 1 else 1.0
     if settings.phases == 'annealed':
         mined, tree = settings.mined * progress, 1 - progress
@@ -188,12 +192,18 @@ def in_words(settings: NegativeSettings) -> str:
     if settings.strategy == 'sans_static':
         return f"negatives to {settings.near_share:.0%} of the anchor's own sector"
     first, second = f'{settings.first_end:.0%}', f'{settings.second_end:.0%}'
+    mined = 'mined' if settings.mined > 0 else 'drawn all alike'
+    false = {
+        'eliminate': 'without false ones',
+        'attract': 'with false ones attracted',
+        'hybrid': 'with false ones attracted or left out',
+        'off': 'with false ones',
+    }[settings.false_negatives]
     said = {
-        'three': f'of the tree until {first} of the fit, then mined, from {second} without false '
-        'ones',
-        'two': f'of the tree until {first} of the fit, then mined and without false ones',
-        'annealed': f'ever less of the tree and more mined, from {second} without false ones',
-        'plateau': 'of the tree, mined, and without false ones, each until val/loss stops falling',
+        'three': f'of the tree until {first} of the fit, then {mined}, from {second} {false}',
+        'two': f'of the tree until {first} of the fit, then {mined} and {false}',
+        'annealed': f'ever less of the tree and more {mined}, from {second} {false}',
+        'plateau': f'of the tree, {mined}, and {false}, each until val/loss stops falling',
     }
     return f'negatives by phase: {said[settings.phases]}'
 
@@ -214,21 +224,20 @@ class PhaseClock:
         self._best = math.inf
         self._since = 0
 
-    def observe(self, progress: float, loss: float) -> bool:
-        """Take an epoch's validation loss; return whether a phase ended with it.
+    def observe(self, progress: float, loss: float) -> None:
+        """Take an epoch's validation loss, and end the phase if it is time.
 
         A new phase starts anew: its losses are compared with each other, not with those before.
         """
         if loss < self._best:
             self._best, self._since = loss, 0
-            return False
+            return
         self._since += 1
         if self._since < self._patience or self.ends[1] <= 1:
-            return False
+            return
         self._best, self._since = math.inf, 0
         first, _ = self.ends
         self.ends = (progress, math.inf) if first > 1 else (first, progress)
-        return True
 
     def state(self) -> dict[str, float]:
         """Return what a resumed fit needs, for `restore`."""

@@ -6,14 +6,15 @@ Plain values in, blocks out; the fits are trained and measured in the room `benc
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from naics_model.evaluation.document import Block, Paragraph, Row, Table
 
 FIGURES = {
-    'warm/hit_at_1': 'warm hit@1',
-    'warm/mrr': 'warm MRR',
-    'warm_hard/mrr': 'hard part, MRR',
+    'warm/hit_at_1': 'search: hit@1',
+    'warm/mrr': 'search: MRR',
+    'warm_hard/mrr': 'hard part: MRR',
     'heldout_codes/parent_hit_at_1': 'unseen: parent@1',
     'heldout_codes/parent_mrr': 'unseen: MRR',
 }
@@ -38,12 +39,18 @@ def ablation_blocks(details: Mapping[str, Any]) -> list[Block]:
     several = len(details['seeds']) > 1
     blocks: list[Block] = [
         Paragraph(
-            'Fits that differ only in how the negatives of an item are chosen; the other losses, '
-            'queries among them, are the same in all. Each is short: stage '
-            f'{details["curriculum"]} alone, from the untrained encoder, texts of codes cut to '
-            f'{details["max_tokens"]} tokens. It shows what a component does early and on its own, '
-            'not how good a full training gets. Held-out activities are asked among the '
-            'embeddings of the codes (warm); hidden six-digit codes for their parents (unseen).'
+            f'Fits with the profile “{Path(details["profile"]).stem}” that differ only in how the '
+            'negatives of an item are chosen; the other losses, queries among them, are the same '
+            f'in all. Each is short: stage {details["curriculum"]} alone, from the untrained '
+            f'encoder, texts of codes cut to {details["max_tokens"]} tokens. It shows what a '
+            'component does early and on its own, not how good a full training gets.'
+        ),
+        Paragraph(
+            f'Search: {details["set_aside"]:,} train entries that were set aside are asked among '
+            'the embeddings of the codes, so that settings may be chosen by these columns; the '
+            'held-out entries are not read. Unseen: models of the protocol “heldout_codes” place '
+            'its hidden six-digit codes, the same that the section on codes never seen asks '
+            'about: no setting is to be chosen by those columns.'
         ),
         Table(
             f'Means over seeds {seeds}' if several else f'Seed {seeds}',
@@ -83,7 +90,7 @@ def ablation_blocks(details: Mapping[str, Any]) -> list[Block]:
             'fit took.'
         ),
         Table(
-            'In the last epoch, warm',
+            'Last epoch',
             tuple(label for label, _ in _COST.values()),
             tuple(
                 Row(

@@ -20,6 +20,7 @@ from jsonargparse import ArgumentParser
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, Logger, MLFlowLogger
+from pytorch_lightning.strategies import DDPStrategy
 
 from naics_model.errors import ConfigurationError, NaicsError
 from naics_model.jobs.reporting import Reporter, is_rank_zero
@@ -173,7 +174,8 @@ def _placement() -> dict[str, Any]:
     if world > 1:
         # A step may leave parameters without a gradient: a channel that no code of the batch has,
         # an expert that no code chose. Plain DDP would wait for them for ever.
-        placement['strategy'] = 'ddp_find_unused_parameters_true'
+        # Buffers are equal on all ranks by what computes them, and large: not to be sent each step.
+        placement['strategy'] = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
     return placement
 
 

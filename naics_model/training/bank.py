@@ -37,10 +37,10 @@ class CodeBank(nn.Module):
         self.register_buffer('known', torch.zeros(codes, dtype=torch.bool))
 
     def others(self, codes: Tensor) -> Tensor:
-        """Return the vectors (o, d) of all known codes but these (M,)."""
+        """Return all known codes but these (M,): int64 (o,); their vectors are in `points`."""
         chosen = self.known.clone()
         chosen[codes] = False
-        return self.points[chosen]
+        return chosen.nonzero().squeeze(1)
 
     @torch.no_grad()
     def update(self, codes: Tensor, points: Tensor) -> None:

@@ -80,7 +80,7 @@ class CurriculumWatch(Callback):
 
         # Hardness 0: an item lacked one.
         total = int(counts[1:].sum())
-        effective = {k: int(counts[k]) / total for k in _HARDNESS_LEVELS}
+        effective = {k: int(counts[k]) / max(total, 1) for k in _HARDNESS_LEVELS}
         self.negatives += total
         self.codes_encoded += int(encoded)
         self.history.append({str(k): share for k, share in effective.items()})

@@ -172,6 +172,8 @@ def _run(
         reporter.log(f'a new model: its first directions are those of {len(data.cache):,} titles')
         module.embedder.start_from(data.cache)
     trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
+    # Before another checkpoint is loaded, which may not know yet when phases ended.
+    plan = _plan(module)
 
     exported_from, best_loss = best_checkpoint(trainer)
     if ready.export == 'last':
@@ -194,7 +196,7 @@ def _run(
                 'effective': watch.history[-1],
                 'by_epoch': watch.history,
             },
-            'negatives_plan': _plan(module),
+            'negatives_plan': plan,
             'history': report.history,
             'steps': trainer.global_step,
             'negatives': watch.negatives,

@@ -40,6 +40,8 @@ class Contrast(NamedTuple):
         mates: (B,) distances of anchors to a code of their cluster, and
         has_mate: bool (B,), which of them have one; None where none is attracted.
         hardness: uint8 (B, K), 0 where a negative does not count.
+        clusters_of_queries: int64 (n,), the cluster of each code, whose other codes are no wrong
+            answers to its queries; None where all are.
         figures: scalars to be logged.
     """
 
@@ -48,6 +50,7 @@ class Contrast(NamedTuple):
     mates: Tensor | None
     has_mate: Tensor | None
     hardness: Tensor
+    clusters_of_queries: Tensor | None
     figures: dict[str, Tensor]
 
 
@@ -145,6 +148,7 @@ class DynamicNegatives(nn.Module):
             mates,
             None if mates is None else chosen.has_mate,
             chosen.hardness,
+            self.labels if plan.without_false_negatives and self.settings.in_queries else None,
             self._figures(plan, chosen, len(candidates.codes)),
         )
 

@@ -17,6 +17,7 @@ from naics_model.curriculum.stage import Stage
 from naics_model.encoder.embedder import EmbedderOutput, NaicsEmbedder
 from naics_model.encoder.moe import gate_entropy, least_use, router_entropy
 from naics_model.encoder.tokens import TokenCache
+from naics_model.errors import ConfigurationError
 from naics_model.geometry.lorentz import pairwise_distance, radius
 from naics_model.jobs.checkpoints import TrainableCheckpoint
 from naics_model.jobs.collective import summed_over_ranks
@@ -94,6 +95,7 @@ class TripletModule(TrainableCheckpoint):
         super().__init__()
         self.bank: CodeBank | None = None
         self.dynamic: DynamicNegatives | None = None
+        self._validated = False
         self.embedder = NaicsEmbedder(**embedder)
         self.untrained = init_from is None
         if init_from is not None:
@@ -102,6 +104,11 @@ class TripletModule(TrainableCheckpoint):
         self.head_rate = head_rate
         self.weight_decay = weight_decay
         self.warmup_share = warmup_share
+        if negatives.false_negatives in ('attract', 'hybrid') and weights.attraction == 0:
+            raise ConfigurationError(
+                f'negatives.false_negatives is {negatives.false_negatives}, but weights.attraction '
+                'is 0: give it a weight, or choose eliminate.'
+            )
         self.weights = weights
         self.negatives = negatives
         self.seed = seed
@@ -185,10 +192,14 @@ class TripletModule(TrainableCheckpoint):
             losses['contrastive'] = self.contrast(
                 positive, negative, self._item_temperature, counts
             )
+            if counts is not None and self.contrast is dcl:
+                # Which is a mean over the items that have a negative.
+                losses['contrastive'] = losses['contrastive'] * _share(counts.any(dim=1))
             if weights.attraction > 0 and contrast is not None and contrast.mates is not None:
                 losses['attraction'] = self._attraction(contrast, contrast.mates)
         if weights.activities > 0 and batch.queries is not None:
-            losses['activities'] = self._asked(batch.queries, batch, output.tangent)
+            clusters = None if contrast is None else contrast.clusters_of_queries
+            losses['activities'] = self._asked(batch.queries, batch, output.tangent, clusters)
         if weights.multi_level > 0 or weights.lambda_rank > 0:
             common = common_depth(batch.tree, batch.levels)
             if weights.multi_level > 0:
@@ -210,14 +221,19 @@ class TripletModule(TrainableCheckpoint):
     def _attraction(self, contrast: Contrast, mates: Tensor) -> Tensor:
         """Contrast anchors with a code of their cluster as the positive, where they have one."""
         has = contrast.has_mate
-        if has is None or not has.any():
+        assert has is not None
+        share = _share(has)
+        if not has.any():
             return mates.sum() * 0
-        return self.contrast(
-            mates[has], contrast.negatives[has], self._item_temperature, contrast.counts[has]
+        return share * info_nce(
+            mates[has], contrast.negatives[has], self.temperature, contrast.counts[has]
         )
 
-    def _asked(self, queries: Queries, batch: StepBatch, codes: Tensor) -> Tensor:
-        """Contrast queries with all codes of the step and, in training, with those in the bank."""
+    def _asked(
+        self, queries: Queries, batch: StepBatch, codes: Tensor, clusters: Tensor | None
+    ) -> Tensor:
+        """Contrast queries with all codes of the step and, in training, with those in the bank;
+        without those of the own code's cluster where clusters (n,) are given."""
         count = len(queries.owner)
         # Ancestors of the own code, and itself: as far in the tree as they are levels apart. They
         # are right answers, only less precise ones.
@@ -226,8 +242,11 @@ class TripletModule(TrainableCheckpoint):
         # Not in validation: as the bank fills, a loss with it grows, and epochs would not compare.
         if self.bank is not None and self.training:
             others = self.bank.others(batch.codes)
-            candidates = torch.cat([codes, others])
+            candidates = torch.cat([codes, self.bank.points[others]])
             wrong = torch.cat([wrong, wrong.new_ones(count, len(others))], dim=1)
+            if clusters is not None:
+                of_all = clusters[torch.cat([batch.codes, others])]
+                wrong &= of_all[queries.owner].unsqueeze(1) != of_all
             # Six-digit codes only: those are what a query is answered with.
             leaves = batch.levels == LEVELS[-1]
             self.bank.update(batch.codes[leaves], codes[leaves])
@@ -271,7 +290,8 @@ class TripletModule(TrainableCheckpoint):
         if contrast is not None:
             hardness = contrast.hardness
             figures |= contrast.figures
-        figures['mean_hardness'] = hardness[hardness > 0].float().mean()
+        counted = (hardness > 0).sum().clamp_min(1)
+        figures['mean_hardness'] = hardness.sum() / counted
         if output.gate_probabilities is not None:
             figures['gate_entropy'] = gate_entropy(output.gate_probabilities)
             figures['router_entropy'] = router_entropy(output.gate_probabilities)
@@ -282,10 +302,16 @@ class TripletModule(TrainableCheckpoint):
         # The callback that counts negatives by hardness gets those that were contrasted.
         return {'loss': loss, 'hardness': hardness}
 
+    def on_validation_epoch_end(self) -> None:
+        self._validated = True
+
     def on_train_epoch_end(self) -> None:
-        if self.dynamic is not None and (loss := self.trainer.callback_metrics.get('val/loss')):
+        # Only what was measured in this epoch: the figures of an earlier one are still there.
+        if self.dynamic is not None and self._validated:
             progress = self.global_step / self.trainer.estimated_stepping_batches
+            loss = self.trainer.callback_metrics['val/loss']
             self.dynamic.clock.observe(progress, float(loss))
+        self._validated = False
 
     def validation_step(self, batch: StepBatch, batch_idx: int) -> None:
         losses, _ = self.losses(batch)
@@ -309,6 +335,15 @@ class TripletModule(TrainableCheckpoint):
         shape = partial(warmup_cosine, warmup=round(self.warmup_share * total), total=total)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, shape)
         return {'optimizer': optimizer, 'lr_scheduler': {'scheduler': schedule, 'interval': 'step'}}
+
+
+def _share(chosen: Tensor) -> Tensor:
+    """Return what a mean over this rank's chosen rows (B,) counts in a mean over all ranks' where
+    processes are averaged: 1 where each has as many. Every process has to call it."""
+    count = chosen.sum()
+    everywhere = torch.stack([count, torch.ones_like(count)])
+    total, ranks = summed_over_ranks(everywhere).unbind()
+    return count * ranks / total.clamp_min(1)
 
 
 def _in_range(log_temperature: Tensor) -> Tensor:

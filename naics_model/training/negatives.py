@@ -1,7 +1,7 @@
 """Choosing the negatives of a step's items from all codes of the global batch, by a plan.
 
 What belongs here: who may be a negative, and who is taken. When which plan holds is
-`curriculum/sadc.py`, the clusters are `clusters.py`, and what is lost by it is the module's affair.
+`curriculum/sadc.py`, clusters are made in `dynamic.py`, and what is lost is the module's affair.
 
 Nothing here has a gradient: what is chosen are columns, and distances to those are taken anew.
 """
@@ -98,7 +98,7 @@ class NegativeChooser(nn.Module):
             ('excluded', index.excluded),
             ('levels', margin_levels()),
         ):
-            self.register_buffer(name, torch.from_numpy(array), persistent=False)
+            self.register_buffer(name, torch.from_numpy(array.copy()), persistent=False)
 
     @torch.no_grad()
     def choose(
@@ -175,10 +175,10 @@ class NegativeChooser(nn.Module):
             draw = draw + torch.where(siblings, 1.0, 0.0) * torch.tensor(plan.sibling_weight).log()
         k = min(self.k, len(codes))
         if plan.near_share is not None:
-            near = allowed & (hardness > 1)
+            near = allowed & (half_steps < UNRELATED)
             wanted = near & _best(noise, near, round(plan.near_share * k))
             # What the share of the sector leaves is of other sectors, as long as there are any.
-            draw = noise + 1e3 * wanted + 1e2 * (hardness == 1)
+            draw = noise + 1e3 * wanted + 1e2 * (half_steps == UNRELATED)
         taken = torch.zeros_like(hardness)
         mined = round((plan.by_distance + plan.by_router) * k)
         if mined > 0:
@@ -231,15 +231,18 @@ class NegativeChooser(nn.Module):
 def router_divergence(gates: Tensor, others: Tensor, measure: str = 'kl') -> Tensor:
     """Return how differently codes are routed: (B, E) and (N, E) -> (B, N), 0 where alike.
 
-    KL(gate || other), or 1 - cosine.
+    KL(gate || other), or 1 - cosine. In float64 and outside autocast: of gates that are nearly
+    uniform, as they are at first, both are small differences of numbers near 1, which bfloat16
+    makes ties of.
     """
-    if measure == 'cosine':
-        unit = torch.nn.functional.normalize
-        return 1 - unit(gates.float(), dim=1) @ unit(others.float(), dim=1).T
-    # A gate that has lost an expert to underflow has a divergence that is large, not infinite.
-    log = others.float().clamp_min(1e-12).log()
-    own = gates.float()
-    return (own * own.clamp_min(1e-12).log()).sum(dim=1, keepdim=True) - own @ log.T
+    with torch.autocast(gates.device.type, enabled=False):
+        own, others = gates.double(), others.double()
+        if measure == 'cosine':
+            unit = torch.nn.functional.normalize
+            return 1 - unit(own, dim=1) @ unit(others, dim=1).T
+        # A gate that has lost an expert to underflow is far from others, not infinitely far.
+        log = others.clamp_min(1e-12).log()
+        return (own * own.clamp_min(1e-12).log()).sum(dim=1, keepdim=True) - own @ log.T
 
 
 def _best(score: Tensor, among: Tensor, k: int) -> Tensor:

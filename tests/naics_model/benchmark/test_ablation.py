@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import polars as pl
 import pytest
 import yaml
 
@@ -115,8 +116,20 @@ def test_variants_are_trained_measured_and_compared_and_it_goes_on_where_it_was(
     page = Path(result['files']['page']['path']).read_text()
     assert '| … without' not in page
     assert '| uniform | ' in page
+    # No held-out entry is among those that were asked, and none that is asked was learned from.
+    own = pl.read_parquet(sample.view('warm').path / 'ablation' / 'corpus' / 'activities.parquet')
+    everything = pl.read_parquet(sample.activities)
+    train = everything.filter(pl.col('split') == 'train')
+    assert own['text'].to_list() == train['text'].to_list()
+    asked = own.filter(pl.col('split') == 'heldout')
+    assert not asked['verbatim'].any()
+    assert result['details']['set_aside'] == len(asked)
+    unquoted = (~own['verbatim']).sum()
+    assert 0.1 * unquoted < len(asked) < 0.3 * unquoted
     # The last weights were asked, and what was read was cut short.
     run = EditionFolder(sample.view('warm').path / 'ablation', 'sadc_seed_0')
     trained = read_json(run.stage('stage_3_hard') / 'result.json')
     assert Path(trained['files']['checkpoint']['path']).name == 'last.ckpt'
-    assert 'ablation/tokens' in trained['details']['settings']['data']['token_cache']
+    read = trained['details']['settings']['data']
+    assert 'ablation/tokens' in read['token_cache']
+    assert 'ablation/corpus' in read['activities']

@@ -95,10 +95,15 @@ def test_plateaus_end_phases_wherever_they_come() -> None:
         plan = plan_at(settings, moment, ends)
         assert plan is not None
         assert plan.phase == phase
-    # With no end in sight the tree fades to the end of the fit.
-    fading = plan_at(settings, 0.6, (0.2, math.inf))
-    assert fading is not None
-    assert fading.alpha == pytest.approx(0.75)
+    # With no end in sight the tree fades to the end of the fit; an end that came does not change
+    # what was before it.
+    for ends in ((0.2, math.inf), (0.2, 0.7)):
+        fading = plan_at(settings, 0.6, ends)
+        assert fading is not None
+        assert fading.alpha == pytest.approx(0.75)
+    after = plan_at(settings, 0.75, (0.2, 0.7))
+    assert after is not None
+    assert after.alpha == 0
 
 
 @given(
@@ -138,23 +143,23 @@ def test_each_component_can_be_left_out() -> None:
 
 def test_the_clock_ends_a_phase_when_the_loss_has_stopped_falling() -> None:
     clock = PhaseClock(patience=2)
-    assert [clock.observe(p, loss) for p, loss in ((0.1, 3.0), (0.2, 2.0), (0.3, 2.0))] == [
-        False,
-        False,
-        False,
-    ]
-    assert clock.observe(0.4, 2.5)
+    for progress, loss in ((0.1, 3.0), (0.2, 2.0), (0.3, 2.0)):
+        clock.observe(progress, loss)
+        assert clock.ends == NOT_YET
+    clock.observe(0.4, 2.5)
     assert clock.ends == (0.4, math.inf)
     # Harder negatives, another loss: the new phase starts anew, above what the old one ended at.
-    assert not clock.observe(0.5, 9.0)
-    assert not clock.observe(0.6, 9.5)
+    clock.observe(0.5, 9.0)
+    clock.observe(0.6, 9.5)
+    assert clock.ends == (0.4, math.inf)
     resumed = PhaseClock(patience=2)
     resumed.restore(clock.state())
     for each in (clock, resumed):
-        assert each.observe(0.7, 9.1)
+        each.observe(0.7, 9.1)
         assert each.ends == (0.4, 0.7)
         # There is no fourth.
-        assert not any(each.observe(0.8, 10.0) for _ in range(5))
+        for _ in range(5):
+            each.observe(0.8, 10.0)
         assert each.ends == (0.4, 0.7)
 
 
@@ -175,5 +180,7 @@ def test_a_setting_out_of_range_is_one_sentence(options: dict[str, Any], said: s
 
 def test_it_is_said_in_words() -> None:
     assert 'until 30% of the fit, then mined, from 70%' in in_words(sadc())
+    assert 'from 70% with false ones' in in_words(sadc(false_negatives='off'))
+    assert 'drawn all alike' in in_words(sadc(mined=0.0))
     assert len({in_words(sadc(phases=p)) for p in ('three', 'two', 'annealed', 'plateau')}) == 4
     assert '40%' in in_words(NegativeSettings(strategy='sans_static', near_share=0.4))

@@ -248,6 +248,7 @@ from naics_model.geometry.lorentz import distance
 from naics_model.jobs.collective import gathered_over_ranks
 from naics_model.losses.contrastive import info_nce
 from naics_model.training.dynamic import DynamicNegatives
+from naics_model.training.module import _share
 from naics_model.triplets.relation_index import RelationIndex
 
 folder, world, rank = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -277,7 +278,7 @@ items = torch.cat([share['items'] for share in shares])
 anchor, positive = (
     torch.tensor([place[int(code)] for code in items[:, side]]) for side in (0, 1)
 )
-settings = NegativeSettings(strategy='sadc', candidates=1000)
+settings = NegativeSettings(strategy='sadc', candidates=1000, false_negatives='attract')
 stage = Stage.model_validate_json(start['stage'])
 dynamic = DynamicNegatives(index, stage, None, settings, 0)
 dynamic.labels.copy_(start['labels'])
@@ -291,6 +292,10 @@ for progress in (0.5, 0.9):
     )
     near = distance(tangent[anchor], tangent[positive])
     loss = info_nce(near, contrast.negatives, 0.5, contrast.counts)
+    if contrast.mates is not None:
+        has = contrast.has_mate
+        mates, others = contrast.mates[has], contrast.negatives[has]
+        loss = loss + _share(has) * info_nce(mates, others, 0.5, contrast.counts[has])
     loss.backward()
     total = torch.stack(gathered_over_ranks(loss.detach().unsqueeze(0))).mean()
     torch.save(
@@ -299,6 +304,7 @@ for progress in (0.5, 0.9):
             'weight': encoder.point.weight.grad,
             'bias': encoder.point.bias.grad,
             'eliminated': contrast.figures['eliminated_share'],
+            'attracted': contrast.figures['attracted_share'],
             'negatives': contrast.negatives.detach().sort(dim=1).values,
         },
         f'{folder}/{progress}-{world}-{rank}.pt',
@@ -331,7 +337,8 @@ def test_two_processes_see_the_negatives_loss_and_gradients_of_one(
         'shares': shares,
         'x': torch.randn(len(index), 5, generator=generator),
         'stage': WIDE.model_dump_json(),
-        'labels': torch.arange(len(index)) % 9,
+        # Pairs, so that who is attracted is no matter of chance.
+        'labels': torch.arange(len(index)) // 2,
     }
     torch.save(start, tmp_path / 'start.pt')
     processes = [
@@ -353,3 +360,6 @@ def test_two_processes_see_the_negatives_loss_and_gradients_of_one(
         negatives = torch.cat([found['negatives'] for found in two])
         torch.testing.assert_close(negatives, one['negatives'], atol=1e-5, rtol=1e-5)
         assert (float(one['eliminated']) > 0) == (progress > 0.7)
+        shares = [float(found['attracted']) for found in two]
+        # Unequal numbers of items with a mate: the mean of two means would be another loss.
+        assert (shares[0] != shares[1]) == (progress > 0.7)

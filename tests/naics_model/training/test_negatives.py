@@ -244,11 +244,18 @@ def test_divergences_by_hand() -> None:
     p = torch.tensor([[0.5, 0.5], [1.0, 0.0]])
     q = torch.tensor([[0.5, 0.5], [0.25, 0.75]])
     kl = router_divergence(p, q)
-    expected = torch.zeros(2, 2)
+    expected = torch.zeros(2, 2, dtype=torch.float64)
     expected[0, 1] = 0.5 * np.log(0.5 / 0.25) + 0.5 * np.log(0.5 / 0.75)
     expected[1, 0] = np.log(1 / 0.5)
     expected[1, 1] = np.log(1 / 0.25)
     torch.testing.assert_close(kl, expected, atol=1e-6, rtol=1e-5)
+    # Under autocast, too, and of gates that hardly differ: bfloat16 would make them ties.
+    near = (0.01 * torch.randn(20, 4, generator=torch.Generator().manual_seed(0))).softmax(dim=1)
+    plain = router_divergence(near, near)
+    with torch.autocast('cpu', torch.bfloat16):
+        assert torch.equal(router_divergence(near, near), plain)
+    assert (plain >= -1e-12).all()
+    assert len(plain.unique()) > 350
     cosine = router_divergence(p, q, 'cosine')
     assert cosine[0, 0].item() == pytest.approx(0, abs=1e-6)
     assert cosine[1, 0].item() == pytest.approx(1 - 0.5**0.5, rel=1e-5)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
 
+from naics_model.curriculum.sadc import NOT_YET, NegativeSettings
 from naics_model.curriculum.stage import Stage
 from naics_model.encoder.moe import gate_entropy, least_use
 from naics_model.errors import ConfigurationError
@@ -68,6 +71,68 @@ def test_the_total_weighs_each_loss_and_a_weight_of_0_leaves_it_out(batch: StepB
         found, _ = module(weights=alone).eval().losses(batch)
         assert set(found) == {name}
         assert found[name].item() == pytest.approx(losses[name].item(), rel=1e-5)
+
+
+def test_queries_leave_out_their_own_code_s_cluster_where_that_is_asked_for(
+    edition: Any, stage: Stage, batch: StepBatch
+) -> None:
+    model = module(
+        negatives=NegativeSettings(strategy='sadc', in_queries=True, clusters=5),
+        weights=LossWeights(contrastive=1.0, activities=1.0),
+    )
+    model.choose_negatives(edition.index, stage, edition.cache)
+    model.remember_codes(len(edition.cache))
+    dynamic, bank = model.dynamic, model.bank
+    assert dynamic is not None
+    assert bank is not None
+    output = model.embedder(batch.tokens, len(batch.codes))
+
+    def asked(progress: float) -> Any:
+        # As it was before each: asking fills the bank.
+        bank.known.fill_(True)
+        bank.points.copy_(torch.linspace(-1, 1, bank.points.numel()).reshape(bank.points.shape))
+        contrast = dynamic.contrast(batch, output, model.embedder, progress, 0)
+        assert contrast is not None
+        return contrast.clusters_of_queries, model.losses_of(batch, output, contrast)['activities']
+
+    none, before = asked(0.5)
+    assert none is None
+    clusters, after = asked(0.9)
+    assert torch.equal(clusters, dynamic.labels)
+    # Fewer wrong answers.
+    assert after < before
+    # With every code a cluster of its own, none is left out.
+    dynamic.labels.copy_(torch.arange(len(dynamic.labels)))
+    assert asked(0.9)[1].item() == pytest.approx(before.item(), rel=1e-5)
+
+
+def test_a_plateau_is_counted_by_losses_of_its_own_epoch(edition: Any, stage: Stage) -> None:
+    model = module(negatives=NegativeSettings(strategy='sadc', phases='plateau'))
+    model.choose_negatives(edition.index, stage, edition.cache)
+    assert model.dynamic is not None
+    trainer = SimpleNamespace(
+        global_step=5, estimated_stepping_batches=10, callback_metrics={'val/loss': 2.0}
+    )
+    with (
+        mock.patch.object(TripletModule, 'trainer', trainer),
+        mock.patch.object(TripletModule, 'global_step', 5),
+    ):
+        model.on_validation_epoch_end()
+        model.on_train_epoch_end()
+        # An epoch without validation: the figure of the one before is still there.
+        model.on_train_epoch_end()
+        assert model.dynamic.clock.ends == NOT_YET
+        model.on_validation_epoch_end()
+        model.on_train_epoch_end()
+    assert model.dynamic.clock.ends == (0.5, math.inf)
+
+
+def test_attraction_without_a_weight_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r'weights\.attraction is 0'):
+        module(
+            negatives=NegativeSettings(false_negatives='hybrid'),
+            weights=LossWeights(attraction=0.0),
+        )
 
 
 def test_dcl_and_the_margin_reach_the_contrast(batch: StepBatch) -> None:

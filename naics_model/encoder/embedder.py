@@ -1,7 +1,7 @@
 """The text encoder as a whole: a module that can be called, trained, saved and loaded.
 
-A saved folder holds the trainable weights only, and says which backbone they belong to. How it is
-trained, and what the embeddings are for, is not known here.
+What a saved folder looks like is in `pretrained.py`. How it is trained, and what the embeddings are
+for, is not known here.
 """
 
 from __future__ import annotations
@@ -16,15 +16,20 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from naics_model.encoder.backbones import MINILM, load_backbone, resolve_backbone
 from naics_model.encoder.channels import ChannelEncoder, TokenTensors, token_tensors
 from naics_model.encoder.moe import LinearFusion, MixtureOfExperts
+from naics_model.encoder.pretrained import (
+    CONFIG_FILE,
+    check_fits,
+    read_config,
+    read_weights,
+    write_model,
+)
 from naics_model.encoder.projection import HyperbolicProjection
-from naics_model.encoder.settings import FREE_SETTINGS, LATER_SETTINGS, check_settings
+from naics_model.encoder.settings import check_settings
 from naics_model.encoder.tokens import (
     CHANNELS,
     MAX_LENGTH,
@@ -34,10 +39,6 @@ from naics_model.encoder.tokens import (
     token_cache,
 )
 from naics_model.errors import ConfigurationError, DataError
-from naics_model.storage.files import read_json, write_bytes, write_json
-
-CONFIG_FILE = 'config.json'
-WEIGHTS_FILE = 'model.safetensors'
 
 
 class EmbedderOutput(NamedTuple):
@@ -272,18 +273,13 @@ class NaicsEmbedder(nn.Module):
 
     def save_pretrained(self, folder: Path) -> None:
         """Write config.json and model.safetensors, the latter with everything but the backbone."""
-        weights = {name: t.detach().cpu().contiguous() for name, t in self.own_state().items()}
-        write_bytes(save(weights), folder / WEIGHTS_FILE)
-        config = {
-            'backbone': {
-                'name': self.backbone.name,
-                'revision': self.backbone.revision,
-                'digest': self.backbone.digest,
-            },
-            'settings': self.settings,
-            'parameters': self.parameter_counts()._asdict(),
-        }
-        write_json(config, folder / CONFIG_FILE)
+        write_model(
+            folder,
+            self.own_state(),
+            self.backbone,
+            self.settings,
+            self.parameter_counts()._asdict(),
+        )
 
     @classmethod
     def from_pretrained(cls, folder: Path | str) -> Self:
@@ -294,7 +290,7 @@ class NaicsEmbedder(nn.Module):
             ConfigurationError: settings, backbone and weights do not belong together.
         """
         folder = Path(folder)
-        config = _read_config(folder)
+        config = read_config(folder)
         try:
             embedder = cls(**config['settings'])
         except TypeError as error:
@@ -312,33 +308,8 @@ class NaicsEmbedder(nn.Module):
             DataError: a file is missing or damaged.
             ConfigurationError: a setting or the backbone differs, or the weights do not fit.
         """
-        config = _read_config(folder)
-        for name, value in self.settings.items():
-            saved = config['settings'].get(name)
-            if name not in FREE_SETTINGS and saved != value:
-                raise ConfigurationError(
-                    f'The model in {folder} has {name} = {saved!r}, but {value!r} is asked for: '
-                    'use the same setting, or train from the start.'
-                )
-        if config['backbone']['digest'] != self.backbone.digest:
-            raise ConfigurationError(
-                f'The model in {folder} belongs to {self.backbone.name} with weights '
-                f'{config["backbone"]["digest"][:12]}…, but the installed ones are '
-                f'{self.backbone.digest[:12]}…: install revision {config["backbone"]["revision"]}.'
-            )
-        path = folder / WEIGHTS_FILE
-        if not path.is_file():
-            raise DataError(f'{path} does not exist: export the model again.')
-        try:
-            weights = load_file(path)
-        except SafetensorError as error:
-            raise DataError(f'{path} is damaged ({error}): export the model again.') from error
-        own = self.own_state()
-        if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in own.items()}:
-            raise ConfigurationError(
-                f'The weights in {path} do not fit the settings beside them: '
-                'export the model again.'
-            )
+        check_fits(folder, self.settings, self.backbone)
+        weights = read_weights(folder, self.own_state())
         self.load_state_dict(weights, strict=False)
 
     def own_state(self) -> dict[str, Tensor]:
@@ -389,10 +360,3 @@ def _inference(module: nn.Module) -> Iterator[None]:
             yield
     finally:
         module.train(was_training)
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    config: dict[str, Any] = read_json(folder / CONFIG_FILE)
-    if not isinstance(config, dict) or not {'settings', 'backbone'} <= config.keys():
-        raise DataError(f'{folder / CONFIG_FILE} does not describe an embedder.')
-    return {**config, 'settings': {**LATER_SETTINGS, **config['settings']}}

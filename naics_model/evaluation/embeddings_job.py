@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from naics_model.encoder.embedder import CONFIG_FILE
+from naics_model.encoder.pretrained import CONFIG_FILE
 from naics_model.encoder.table import Embeddings, read_embeddings
 from naics_model.evaluation.asking import (
     answers_table,

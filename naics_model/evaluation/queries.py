@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from naics_model.encoder.embedder import CONFIG_FILE, WEIGHTS_FILE, NaicsEmbedder
+from naics_model.encoder.embedder import NaicsEmbedder
+from naics_model.encoder.pretrained import CONFIG_FILE, WEIGHTS_FILE
 from naics_model.encoder.tokens import MAX_LENGTH
 from naics_model.errors import DataError
 from naics_model.storage.files import sha256_of

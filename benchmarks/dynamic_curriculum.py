@@ -57,12 +57,14 @@ def main() -> None:
     parser.add_argument('--edition', default='2022')
     parser.add_argument('--profile', default='cpu')
     parser.add_argument('--steps', type=int, default=5, help='of each kind')
+    parser.add_argument(
+        '--beyond-step', action='store_true', help='codes of earlier steps are candidates, too'
+    )
     given = parser.parse_args()
     torch.set_num_threads(1)
     print_head('Dynamic curriculum', 'dynamic_curriculum.py')
-    ground = prepare(
-        EditionFolder(given.data_dir.absolute(), given.edition), given.profile, given.steps
-    )
+    folder = EditionFolder(given.data_dir.absolute(), given.edition)
+    ground = prepare(folder, given.profile, given.steps, given.beyond_step)
     settings = ground.dynamic.settings
     codes = len(ground.cache)
     batch = ground.steps[0]
@@ -150,7 +152,7 @@ def step(
     return seconds, chose, figures
 
 
-def prepare(folder: EditionFolder, profile: str, steps: int) -> Ground:
+def prepare(folder: EditionFolder, profile: str, steps: int, beyond_step: bool) -> Ground:
     """Return a model and steps as the training command makes them."""
     parser = build_parser()
     arguments = ['--config', profile, '--curriculum', STAGE, '--run_dir', 'unused']
@@ -170,10 +172,12 @@ def prepare(folder: EditionFolder, profile: str, steps: int) -> Ground:
         activities=activities,
     )
     module.remember_codes(len(cache))
-    dynamic = DynamicNegatives(index, stage, cache, NegativeSettings(strategy='sadc'), SEED)
+    module.negatives = NegativeSettings(strategy='sadc', beyond_step=beyond_step)
+    module.choose_negatives(index, stage, cache)
+    assert module.dynamic is not None
     # Through the module's own stream of steps, as a fit draws them.
     drawn = list(islice(data._steps(1), steps))
-    return Ground(module, dynamic, drawn, cache)
+    return Ground(module, module.dynamic, drawn, cache)
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:

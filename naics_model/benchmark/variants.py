@@ -44,6 +44,12 @@ VARIANTS = {
     'sadc_without_distance_mining': _sadc('… without mining by distance', router=1.0),
     'sadc_without_router_mining': _sadc('… without mining by router', router=0.0),
     'sadc_without_elimination': _sadc('… without elimination', false_negatives='off'),
+    'uniform_beyond_step': Variant(
+        'uniform, beyond the step', {'strategy': 'uniform', 'beyond_step': 'true'}, optional=True
+    ),
+    'sadc_beyond_step': _sadc(
+        '… beyond the step, 8 K candidates', optional=True, beyond_step='true', candidates=8.0
+    ),
     'sadc_two_phases': _sadc('… in two phases', optional=True, phases='two'),
     'sadc_annealed': _sadc('… annealed', optional=True, phases='annealed'),
     'sadc_plateau': _sadc('… phases by plateau', optional=True, phases='plateau'),

@@ -49,6 +49,7 @@ class NegativeSettings:
         clusters: of all codes; a quarter of their number where that is less.
         every: epochs between two clusterings.
         in_queries: whether queries, too, leave out the codes of their own code's cluster.
+        beyond_step: whether codes of earlier steps are candidates, too, where they were then.
         near_share: of `sans_static`, the share from the anchor's sector.
         patience: of `plateau`, epochs without a lower `val/loss` that end a phase.
         chunk_mb: how much of the similarity matrix is in memory at once.
@@ -68,6 +69,7 @@ class NegativeSettings:
     clusters: int = 500
     every: int = 5
     in_queries: bool = False
+    beyond_step: bool = False
     near_share: float = 0.5
     patience: int = 1
     chunk_mb: int = 64

@@ -19,6 +19,7 @@ from naics_model.geometry.kmeans import kmeans
 from naics_model.geometry.lorentz import distance
 from naics_model.jobs.collective import gathered_over_ranks, of_rank_zero, rank
 from naics_model.jobs.seeds import derived_seed
+from naics_model.training.bank import CodeBank
 from naics_model.training.data import StepBatch
 from naics_model.training.negatives import (
     BY_DISTANCE,
@@ -57,7 +58,7 @@ class Contrast(NamedTuple):
 class DynamicNegatives(nn.Module):
     """Chooses negatives for each step of a fit, and keeps what that needs between steps.
 
-    The clusters and the clock of the phases go with a checkpoint.
+    The clusters, the clock of the phases, and where codes were last seen go with a checkpoint.
 
     Attributes:
         labels: int64 (n,), the cluster of each code; -1 before the first clustering.
@@ -74,6 +75,7 @@ class DynamicNegatives(nn.Module):
         cache: TokenCache,
         settings: NegativeSettings,
         seed: int,
+        width: int,
     ) -> None:
         """Args:
         index: the edition's relations.
@@ -81,6 +83,7 @@ class DynamicNegatives(nn.Module):
         cache: tokens of the edition, to embed all codes before they are clustered.
         settings: how negatives are chosen.
         seed: of the clusterings.
+        width: numbers that tell of a code: of its point and its gate.
         """
         super().__init__()
         self.settings = settings
@@ -90,6 +93,7 @@ class DynamicNegatives(nn.Module):
         self._seed = seed
         self.register_buffer('labels', torch.full((len(index),), -1, dtype=torch.int64))
         self.register_buffer('clustered', torch.tensor(-1))
+        self._bank = CodeBank(len(index), width) if settings.beyond_step else None
 
     def get_extra_state(self) -> dict[str, float]:
         return self.clock.state()
@@ -123,6 +127,8 @@ class DynamicNegatives(nn.Module):
         if plan.without_false_negatives and self._are_due(epoch):
             self.cluster(embedder, epoch)
         candidates = _gathered(batch.codes, output)
+        if self._bank is not None:
+            candidates = _with_bank(candidates, self._bank, batch.codes, output)
         chosen = self._chooser.choose(
             plan,
             batch.anchor + candidates.first,
@@ -206,3 +212,23 @@ def _gathered(codes: Tensor, output: EmbedderOutput) -> Candidates:
         first=sum(len(part) for part in of_ranks[:own]),
         own=len(codes),
     )
+
+
+def _with_bank(
+    candidates: Candidates, bank: CodeBank, codes: Tensor, output: EmbedderOutput
+) -> Candidates:
+    """Add the codes that no process has in this step, where they were last seen; then keep where
+    this step's are."""
+    others = bank.others(candidates.codes)
+    known = bank.points[others]
+    width = output.tangent.shape[1]
+    added = candidates._replace(
+        codes=torch.cat([candidates.codes, others]),
+        tangent=torch.cat([candidates.tangent, known[:, :width]]),
+    )
+    told = output.tangent
+    if candidates.gate is not None and output.gate_probabilities is not None:
+        added = added._replace(gate=torch.cat([candidates.gate, known[:, width:]]))
+        told = torch.cat([told, output.gate_probabilities.to(told.dtype)], dim=1)
+    bank.update(codes, told)
+    return added

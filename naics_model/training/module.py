@@ -139,7 +139,11 @@ class TripletModule(TrainableCheckpoint):
             cache: tokens of the edition.
         """
         if self.negatives.strategy != 'stage':
-            self.dynamic = DynamicNegatives(index, stage, cache, self.negatives, self.seed)
+            settings = self.embedder.settings
+            width = settings['hyperbolic_dim']
+            if settings['fusion'] == 'moe':
+                width += settings['experts']
+            self.dynamic = DynamicNegatives(index, stage, cache, self.negatives, self.seed, width)
 
     @property
     def temperature(self) -> Tensor:

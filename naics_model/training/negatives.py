@@ -33,7 +33,7 @@ _PER_ENTRY = 64
 
 
 class Candidates(NamedTuple):
-    """The N codes of the global batch, in the order of their ranks.
+    """The N codes of the global batch, in the order of their ranks, and others behind them.
 
     Attributes:
         codes: int64 (N,), indices in the edition; a code may come from several ranks.

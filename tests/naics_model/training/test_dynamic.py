@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,6 +20,7 @@ from naics_model.training.data import DataSettings, StepBatch, TripletDataModule
 from naics_model.training.dynamic import Contrast, DynamicNegatives
 from naics_model.training.module import TripletModule
 from naics_model.training.weights import LossWeights
+from naics_model.triplets.hardness import hardness_matrix
 
 WIDE = Stage(
     name='wide',
@@ -69,7 +71,8 @@ def output(model: TripletModule, batch: StepBatch) -> EmbedderOutput:
 
 def dynamic_of(data: TripletDataModule, seed: int = 0, **settings: Any) -> DynamicNegatives:
     asked = NegativeSettings(**{'strategy': 'sadc', 'clusters': 8, **settings})
-    return DynamicNegatives(data.sampler.index, WIDE, data.cache, asked, seed)
+    # Eight dimensions, four experts.
+    return DynamicNegatives(data.sampler.index, WIDE, data.cache, asked, seed, 12)
 
 
 def seen(
@@ -223,6 +226,48 @@ def test_clusters_are_made_once_every_so_many_epochs_and_go_with_the_state(
     assert twin.clock.ends == dynamic.clock.ends == (0.6, float('inf'))
 
 
+def test_codes_of_earlier_steps_are_candidates_where_they_were(
+    data: TripletDataModule, batch: StepBatch, output: EmbedderOutput, model: TripletModule
+) -> None:
+    index = data.sampler.index
+    later = list(data.val_dataloader())[1]
+    dynamic = dynamic_of(data, beyond_step=True, candidates=100, router=0.0)
+    alone = dynamic_of(data, candidates=100, router=0.0)
+    first = dynamic.contrast(batch, output, model.embedder, 0.5, 0)
+    assert first is not None
+    # Nothing is known before the first step.
+    plain = alone.contrast(batch, output, model.embedder, 0.5, 0)
+    assert plain is not None
+    torch.testing.assert_close(first.negatives.sort().values, plain.negatives.sort().values)
+
+    with torch.no_grad():
+        after: EmbedderOutput = model.embedder(later.tokens, len(later.codes))
+    earlier = set(batch.codes.tolist()) - set(later.codes.tolist())
+    assert earlier
+    found = dynamic.contrast(later, after, model.embedder, 0.5, 0)
+    pool_only = alone.contrast(later, after, model.embedder, 0.5, 0)
+    assert found is not None
+    assert pool_only is not None
+    # By hand: the nearest of all that may be negatives, wherever they were last seen.
+    points = {int(c): output.tangent[i] for i, c in enumerate(batch.codes)}
+    points |= {int(c): after.tangent[i] for i, c in enumerate(later.codes)}
+    every = np.array(sorted(points))
+    for item in range(0, len(later.anchor), 5):
+        a, p = (int(later.codes[side[item]]) for side in (later.anchor, later.positive))
+        hardness = hardness_matrix(index, np.array([a]), np.array([p]), every)[0]
+        allowed = [int(c) for c, h in zip(every, hardness, strict=True) if 0 < h != 7]
+        nearest = sorted(float(distance(points[a], points[c])) for c in allowed)[:6]
+        torch.testing.assert_close(
+            found.negatives[item].sort().values, torch.tensor(nearest), atol=1e-4, rtol=1e-4
+        )
+    assert (found.negatives.sum(dim=1) <= pool_only.negatives.sum(dim=1) + 1e-3).all()
+    assert (found.negatives.sum(dim=1) < pool_only.negatives.sum(dim=1) - 1e-3).any()
+    # A fit that goes on knows what it knew.
+    twin = dynamic_of(data, beyond_step=True)
+    twin.load_state_dict(dynamic.state_dict())
+    assert {'_bank.points', '_bank.known'} < set(dynamic.state_dict())
+
+
 def test_figures_tell_each_phase_apart(
     data: TripletDataModule, batch: StepBatch, output: EmbedderOutput, model: TripletModule
 ) -> None:
@@ -280,7 +325,7 @@ anchor, positive = (
 )
 settings = NegativeSettings(strategy='sadc', candidates=1000, false_negatives='attract')
 stage = Stage.model_validate_json(start['stage'])
-dynamic = DynamicNegatives(index, stage, None, settings, 0)
+dynamic = DynamicNegatives(index, stage, None, settings, 0, 7)
 dynamic.labels.copy_(start['labels'])
 dynamic.clustered.fill_(0)
 batch = SimpleNamespace(codes=codes, anchor=anchor, positive=positive)

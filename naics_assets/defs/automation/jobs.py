@@ -28,8 +28,8 @@ def jobs() -> dg.Definitions:
                 'ablation',
                 selection=ABLATION,
                 description='Opt-in: the dynamic curriculum against plainer ways of choosing '
-                'negatives and without each of its parts, by short fits. Two seeds take about two '
-                'hours on two cores.',
+                'negatives and without each of its parts, by short fits. One seed takes about an '
+                'hour and a half on two cores.',
             ),
             dg.define_asset_job(
                 'edition_data',

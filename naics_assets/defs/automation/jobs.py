@@ -29,7 +29,7 @@ def jobs() -> dg.Definitions:
                 selection=ABLATION,
                 description='Opt-in: the dynamic curriculum against plainer ways of choosing '
                 'negatives and without each of its parts, by short fits. One seed takes about an '
-                'hour and a half on two cores.',
+                'hour on two cores, two fits beside each other.',
             ),
             dg.define_asset_job(
                 'edition_data',

@@ -149,7 +149,7 @@ def _activities(config: Namespace, index: RelationIndex) -> Activities | None:
 def _run(
     ready: Namespace, data: TripletDataModule, settings: dict[str, Any], reporter: Reporter
 ) -> JobResult:
-    """Fit, load the best weights, export them."""
+    """Fit, load the weights that were asked for, export them."""
     module: TripletModule = ready.model
     report = EpochReport(reporter, lines=not watched_in_terminal())
     sampler = data.sampler

@@ -21,8 +21,8 @@ from rich.console import Console
 from naics_assets.definitions import defs
 from naics_assets.lib.environment import prepare_environment
 from naics_assets.lib.follower import Follower
+from naics_assets.lib.launcher import TRAINING_PROFILES
 from naics_assets.lib.summary import print_summary
-from naics_assets.lib.torchrun import TRAINING_PROFILES
 from naics_model.corpus.editions import load_editions
 from naics_model.storage.layout import EditionFolder, default_data_dir
 from naics_model.training.stages import LAST_STAGE

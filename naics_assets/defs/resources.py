@@ -5,9 +5,9 @@ import os
 import dagster as dg
 
 from naics_assets.lib.environment import default_tracking_uri
+from naics_assets.lib.launcher import JobLauncher
 from naics_assets.lib.mlflow_tracker import MlflowTracker
 from naics_assets.lib.paths import NaicsPaths
-from naics_assets.lib.torchrun import JobLauncher
 from naics_model.storage.layout import default_data_dir
 
 
@@ -22,7 +22,7 @@ def resources() -> dg.Definitions:
             ),
             'jobs': JobLauncher(
                 profile=os.environ.get('NAICS_PROFILE') or 'smoke',
-                processes=int(os.environ.get('NAICS_PROCESSES') or '1'),
+                processes=int(os.environ.get('NAICS_PROCESSES') or '0'),
             ),
             'mlflow': MlflowTracker(
                 tracking_uri=tracking_uri,

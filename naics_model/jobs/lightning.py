@@ -6,6 +6,7 @@ this one.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from dagster_pipes import DAGSTER_PIPES_CONTEXT_ENV_VAR
 from jsonargparse import ArgumentParser
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -23,6 +25,7 @@ from pytorch_lightning.loggers import CSVLogger, Logger, MLFlowLogger
 from pytorch_lightning.strategies import DDPStrategy
 
 from naics_model.errors import ConfigurationError, NaicsError
+from naics_model.jobs.ranks import MEETING, are_started
 from naics_model.jobs.reporting import Reporter, is_rank_zero
 
 # What the job decides itself: where files go, which logger, how many nodes (torchrun says), no
@@ -149,8 +152,7 @@ def check_placement(settings: Mapping[str, Any]) -> None:
         settings: the parsed `trainer` group.
 
     Raises:
-        ConfigurationError: the accelerator is not on this machine, or several devices are asked
-            for without torchrun.
+        ConfigurationError: the accelerator is not on this machine, or the devices are not a number.
     """
     accelerator, devices = settings['accelerator'], settings['devices']
     if accelerator in ('gpu', 'cuda') and not torch.cuda.is_available():
@@ -158,16 +160,16 @@ def check_placement(settings: Mapping[str, Any]) -> None:
             f'--trainer.accelerator is {accelerator}, but this machine offers no GPU: choose the '
             'profile cpu or smoke.'
         )
-    if 'LOCAL_WORLD_SIZE' not in os.environ and devices not in ('auto', 1, '1'):
+    if devices != 'auto' and not (str(devices).isdigit() and int(devices) > 0):
         raise ConfigurationError(
-            f'--trainer.devices {devices} needs one process per device: start the job with '
-            '`python -m torch.distributed.run --standalone --nproc-per-node N -m ...` instead.'
+            f'--trainer.devices {devices} is not a number of devices: say how many, or '
+            'auto for one.'
         )
 
 
-def _placement() -> dict[str, Any]:
+def _placement(accelerator: str) -> dict[str, Any]:
     """Return the trainer's devices: as torchrun started us, or one."""
-    if 'LOCAL_WORLD_SIZE' not in os.environ:
+    if not are_started():
         return {'devices': 1}
     local, world = int(os.environ['LOCAL_WORLD_SIZE']), int(os.environ['WORLD_SIZE'])
     placement: dict[str, Any] = {'devices': local, 'num_nodes': world // local}
@@ -176,6 +178,16 @@ def _placement() -> dict[str, Any]:
         # an expert that no code chose. Plain DDP would wait for them for ever.
         # Buffers are equal on all ranks by what computes them, and large: not to be sent each step.
         placement['strategy'] = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
+        if meeting := os.environ.get(MEETING):
+            # Before Lightning would, whose way to meet listens on every interface.
+            on_gpu = accelerator in ('auto', 'gpu', 'cuda') and torch.cuda.is_available()
+            dist.init_process_group(
+                'nccl' if on_gpu else 'gloo',
+                init_method=f'file://{meeting}',
+                rank=int(os.environ['RANK']),
+                world_size=world,
+            )
+            atexit.register(dist.destroy_process_group)
     return placement
 
 
@@ -211,7 +223,7 @@ def make_trainer(
         # After the epoch is closed, so that a resumed fit starts with the next one.
         save_on_train_epoch_end=True,
     )
-    values = {**settings, **_placement()}
+    values = {**settings, **_placement(settings['accelerator'])}
     values['callbacks'] = [*_as_list(values.get('callbacks')), *callbacks, checkpoints]
     if values['enable_progress_bar'] is None:
         values['enable_progress_bar'] = watched_in_terminal()

@@ -9,12 +9,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 from jsonargparse import ArgumentParser, Namespace
 from scipy.stats import spearmanr
 from torch.utils.data import DataLoader
 
-from naics_model.encoder.table import embedding_table, read_embeddings
+from naics_model.encoder.table import Embeddings, embedding_table, read_embeddings
 from naics_model.errors import DataError
 from naics_model.jobs.checkpoints import best_checkpoint, resume_path
 from naics_model.jobs.command import parse, profile_name, require_file
@@ -28,6 +29,7 @@ from naics_model.jobs.lightning import (
     make_trainer,
     watched_in_terminal,
 )
+from naics_model.jobs.ranks import become_ranks
 from naics_model.jobs.reporting import JobResult, Reporter, open_reporter
 from naics_model.refinement.module import RefinementModule, RefinementSettings
 from naics_model.storage.files import read_parquet, write_parquet
@@ -64,12 +66,15 @@ def refine(arguments: Sequence[str]) -> None:
     """
     parser = build_parser()
     config = parse(parser, arguments, PROFILES)
-    with open_reporter(config.run_dir / 'result.json') as reporter:
-        reporter.finish(_run(parser, config, reporter))
-
-
-def _run(parser: ArgumentParser, config: Namespace, reporter: Reporter) -> JobResult:
     check_placement(config.trainer)
+    before, descriptions = _start(config)
+    become_ranks(config.trainer.devices, 'naics_model.refinement', arguments)
+    with open_reporter(config.run_dir / 'result.json') as reporter:
+        reporter.finish(_run(parser, config, before, descriptions, reporter))
+
+
+def _start(config: Namespace) -> tuple[Embeddings, pl.DataFrame]:
+    """Return the embeddings to start from, and the descriptions of the same codes."""
     require_file(config.embeddings, '--embeddings')
     require_file(config.descriptions, '--descriptions')
     before = read_embeddings(config.embeddings)
@@ -79,6 +84,16 @@ def _run(parser: ArgumentParser, config: Namespace, reporter: Reporter) -> JobRe
             f'{config.embeddings} and {config.descriptions} do not hold the same codes in the same '
             'order: embed the descriptions of this edition again.'
         )
+    return before, descriptions
+
+
+def _run(
+    parser: ArgumentParser,
+    config: Namespace,
+    before: Embeddings,
+    descriptions: pl.DataFrame,
+    reporter: Reporter,
+) -> JobResult:
     ready = parser.instantiate(config)
     settings: RefinementSettings = ready.model
     module = RefinementModule(

@@ -35,6 +35,7 @@ from naics_model.jobs.lightning import (
     make_trainer,
     watched_in_terminal,
 )
+from naics_model.jobs.ranks import become_ranks
 from naics_model.jobs.reporting import JobResult, Reporter, open_reporter
 from naics_model.training.activities import Activities, read_activities
 from naics_model.training.callbacks import CurriculumWatch
@@ -94,10 +95,11 @@ def fit(arguments: Sequence[str]) -> None:
     """
     parser = build_parser()
     config = parse(parser, arguments, PROFILES)
+    check_placement(config.trainer)
+    stage = load_stage(config.curriculum)
+    data = prepare_data(config, stage)
+    become_ranks(config.trainer.devices, 'naics_model.training', ['fit', *arguments])
     with open_reporter(config.run_dir / 'result.json') as reporter:
-        check_placement(config.trainer)
-        stage = load_stage(config.curriculum)
-        data = prepare_data(config, stage)
         seed_everything(config.seed, verbose=False)
         settings = settings_of(config, stage)
         reporter.finish(_run(parser.instantiate(config), data, settings, reporter))

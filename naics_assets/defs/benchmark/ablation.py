@@ -6,10 +6,10 @@ import dagster as dg
 from pydantic import Field
 
 from naics_assets.lib.asset import naics_asset, plain_errors
+from naics_assets.lib.launcher import JobLauncher
 from naics_assets.lib.metadata import job_result
 from naics_assets.lib.mlflow_tracker import MlflowTracker
 from naics_assets.lib.paths import NaicsPaths
-from naics_assets.lib.torchrun import JobLauncher
 from naics_model.benchmark.variants import DEFAULT
 
 

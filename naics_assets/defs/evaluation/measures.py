@@ -5,10 +5,10 @@ from pathlib import Path
 import dagster as dg
 
 from naics_assets.lib.asset import naics_asset, plain_errors
+from naics_assets.lib.launcher import JobLauncher
 from naics_assets.lib.metadata import job_result, markdown_table
 from naics_assets.lib.mlflow_tracker import MlflowTracker
 from naics_assets.lib.paths import NaicsPaths
-from naics_assets.lib.torchrun import JobLauncher
 from naics_model.evaluation.guide import overview
 
 MODULE = 'naics_model.evaluation'

@@ -5,10 +5,10 @@ from pathlib import Path
 import dagster as dg
 
 from naics_assets.lib.asset import naics_asset, plain_errors
+from naics_assets.lib.launcher import JobLauncher
 from naics_assets.lib.metadata import job_result, table_metadata
 from naics_assets.lib.mlflow_tracker import MlflowTracker
 from naics_assets.lib.paths import NaicsPaths
-from naics_assets.lib.torchrun import JobLauncher
 
 
 @naics_asset(
@@ -26,7 +26,7 @@ def refined_embeddings(
     mlflow: MlflowTracker,
 ) -> dg.MaterializeResult:
     folder = paths.edition(context.partition_key)
-    arguments: list[str | Path] = ['--config', jobs.profile, '--embeddings', folder.text_embeddings]
+    arguments: list[str | Path] = [*jobs.trainer(), '--embeddings', folder.text_embeddings]
     arguments += ['--descriptions', folder.descriptions]
     arguments += ['--out', folder.refined_embeddings, '--run_dir', folder.refinement]
     with plain_errors(), mlflow.job_run(context) as run:
@@ -36,7 +36,6 @@ def refined_embeddings(
             arguments,
             folder.refinement / 'result.json',
             environment=run.environment,
-            distributed=True,
         )
     return job_result(
         result,

@@ -3,9 +3,9 @@
 import dagster as dg
 
 from naics_assets.lib.asset import naics_asset, plain_errors
+from naics_assets.lib.launcher import JobLauncher
 from naics_assets.lib.metadata import describe
 from naics_assets.lib.paths import NaicsPaths
-from naics_assets.lib.torchrun import JobLauncher
 from naics_model.dataset import steps
 from naics_model.jobs.cost import measured
 

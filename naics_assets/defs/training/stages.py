@@ -5,10 +5,10 @@ from pathlib import Path
 import dagster as dg
 
 from naics_assets.lib.asset import naics_asset, plain_errors
+from naics_assets.lib.launcher import JobLauncher
 from naics_assets.lib.metadata import job_result
 from naics_assets.lib.mlflow_tracker import MlflowTracker
 from naics_assets.lib.paths import NaicsPaths
-from naics_assets.lib.torchrun import JobLauncher
 from naics_model.training.stages import STAGES
 
 
@@ -38,7 +38,7 @@ def stage_asset(name: str, curriculum: str, previous: str | None) -> dg.AssetsDe
     ) -> dg.MaterializeResult:
         folder = paths.edition(context.partition_key)
         run_dir = folder.stage(name)
-        arguments: list[str | Path] = ['fit', '--config', jobs.profile, '--curriculum', curriculum]
+        arguments: list[str | Path] = ['fit', *jobs.trainer(), '--curriculum', curriculum]
         arguments += ['--data.relation_index', folder.relation_index]
         arguments += ['--data.token_cache', folder.token_cache]
         arguments += ['--data.activities', folder.activities, '--run_dir', run_dir]
@@ -54,7 +54,6 @@ def stage_asset(name: str, curriculum: str, previous: str | None) -> dg.AssetsDe
                 arguments,
                 run_dir / 'result.json',
                 environment=run.environment,
-                distributed=True,
             )
         return job_result(result, 'model', {'mlflow_run': run.run_id})
 

@@ -184,10 +184,15 @@ def test_a_loss_that_is_no_number_stops_the_job_and_names_the_step(value: float)
     require_finite(torch.tensor(1.0), 7)
 
 
-def test_several_devices_need_torchrun() -> None:
-    settings = trainer_settings('--trainer.devices', '2')
-    with pytest.raises(ConfigurationError, match=r'torch\.distributed\.run'):
-        check_placement(settings)
+@pytest.mark.parametrize('devices', ['0', '-1', '[0,1]'])
+def test_devices_are_a_number(devices: str) -> None:
+    with pytest.raises(ConfigurationError, match='is not a number of devices'):
+        check_placement(trainer_settings('--trainer.devices', devices))
+
+
+@pytest.mark.parametrize('devices', ['auto', '1', '2'])
+def test_devices_that_are_a_number(devices: str) -> None:
+    check_placement(trainer_settings('--trainer.devices', devices))
 
 
 def test_a_missing_gpu_is_told_before_lightning_looks(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import json
 import os
 import re
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from mlflow.tracking import MlflowClient
@@ -41,19 +46,24 @@ SMALL = [
 ]
 
 
-def start(arguments: list[Any], *, ranks: int | None = None, **environment: str) -> Any:
-    """Run the command to its end; under torchrun where ranks are given."""
-    launcher = [sys.executable, '-m']
-    if ranks is not None:
-        launcher += ['torch.distributed.run', '--standalone', '--nproc-per-node', str(ranks), '-m']
-    env = {k: v for k, v in os.environ.items() if not k.startswith(('MLFLOW', 'DAGSTER', 'NAICS'))}
+def start(arguments: list[Any], **environment: str) -> Any:
+    """Run the command to its end."""
     return subprocess.run(
-        [*launcher, MODULE, *map(str, arguments)],
-        env={**env, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': '', **environment},
+        command(arguments),
+        env={**clean_environment(), **environment},
         capture_output=True,
         text=True,
         timeout=300,
     )
+
+
+def command(arguments: list[Any]) -> list[str]:
+    return [sys.executable, '-m', MODULE, *map(str, arguments)]
+
+
+def clean_environment() -> dict[str, str]:
+    env = {k: v for k, v in os.environ.items() if not k.startswith(('MLFLOW', 'DAGSTER', 'NAICS'))}
+    return {**env, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
 
 
 def fit_arguments(edition: Any, stage_file: Path, run_dir: Path, *more: Any) -> list[Any]:
@@ -239,16 +249,44 @@ def test_two_processes_train_one_model_and_write_once(
     edition: Any, stage_file: Path, tmp_path: Path
 ) -> None:
     arguments = fit_arguments(edition, stage_file, tmp_path, '--trainer.max_epochs=2', *DYNAMIC)
-    done = start([*arguments, '--export=last'], ranks=2)
-    assert done.returncode == 0, done.stderr
+    listening: set[str] = set()
+    with subprocess.Popen(
+        command([*arguments, '--export=last', '--trainer.devices=2']),
+        env=clean_environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as job:
+        watched = threading.Thread(target=listen_addresses, args=(job, listening))
+        watched.start()
+        _, said = job.communicate(timeout=300)
+        watched.join()
+    assert job.returncode == 0, said
     result = result_of(tmp_path)
     assert result['details']['processes'] == 2
     assert result['details']['steps'] == 10
     # Both ranks' draws are counted.
     assert 10 * 32 * 4 < result['details']['negatives'] <= 2 * 10 * 32 * 4
     assert Path(result['files']['checkpoint']['path']).name == 'last.ckpt'
-    assert done.stderr.count('epoch 2: ') == 1
+    assert said.count('epoch 2: ') == 1
     assert NaicsEmbedder.from_pretrained(tmp_path / 'model').encode(['glass']).shape == (1, 8)
+    # The ranks do talk, and nobody outside this machine can join in.
+    assert listening
+    assert all(ipaddress.ip_address(address).is_loopback for address in listening), listening
+
+
+def listen_addresses(job: subprocess.Popen[str], addresses: set[str]) -> None:
+    """Collect the addresses that a job's processes listen on, until it ends."""
+    while job.poll() is None:
+        with contextlib.suppress(psutil.Error):
+            leader = psutil.Process(job.pid)
+            for process in (leader, *leader.children(recursive=True)):
+                with contextlib.suppress(psutil.Error):
+                    addresses.update(
+                        connection.laddr.ip
+                        for connection in process.net_connections('inet')
+                        if connection.status == psutil.CONN_LISTEN
+                    )
+        time.sleep(0.2)
 
 
 @pytest.mark.parametrize(
@@ -262,7 +300,7 @@ def test_two_processes_train_one_model_and_write_once(
         (['--model.lora', '8'], r'--model.lora'),
         (['--config', 'huge'], r'the profiles are cpu, gpu, smoke'),
         (['--data.pool_size', '3'], r'pool of 3 codes is too small'),
-        (['--trainer.devices', '2'], r'torch.distributed.run'),
+        (['--trainer.devices', '-1'], r'--trainer.devices -1 is not a number of devices'),
     ],
 )
 def test_a_wrong_setting_is_one_sentence_and_exit_code_1(

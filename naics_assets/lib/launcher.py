@@ -13,7 +13,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -41,11 +40,16 @@ class JobLauncher(dg.ConfigurableResource):
 
     Attributes:
         profile: the profile of training and refinement: `smoke`, `cpu` or `gpu`.
-        processes: processes of a training job on this machine (one per GPU).
+        processes: of a job that trains (one for each GPU); 0 is what the profile says.
     """
 
     profile: str = 'smoke'
-    processes: int = 1
+    processes: int = 0
+
+    def trainer(self) -> list[str]:
+        """Return what these settings say to a job that trains."""
+        devices = ['--trainer.devices', str(self.processes)] if self.processes else []
+        return ['--config', self.profile, *devices]
 
     def backbone(self) -> str:
         """Return the name of the profile's backbone, which the token cache has to be cut for."""
@@ -59,7 +63,6 @@ class JobLauncher(dg.ConfigurableResource):
         arguments: Sequence[str | Path],
         result_path: Path,
         environment: Mapping[str, str] | None = None,
-        distributed: bool = False,
     ) -> Any:
         """Run `python -m module arguments` to its end and return its parsed `result.json`.
 
@@ -72,21 +75,16 @@ class JobLauncher(dg.ConfigurableResource):
             arguments: its arguments.
             result_path: where the job writes `result.json`, its contract with this step.
             environment: variables beside those of this process.
-            distributed: start `processes` ranks through torchrun.
 
         Raises:
             dagster.Failure: the job ended with an error; the last lines it said are in the text.
         """
-        with (
-            tempfile.TemporaryDirectory() as meeting,
-            dg.open_pipes_session(
-                context=context,
-                context_injector=dg.PipesTempFileContextInjector(),
-                message_reader=dg.PipesTempFileMessageReader(),
-            ) as session,
-        ):
-            ranks = _torchrun(self.processes, Path(meeting) / 'rendezvous') if distributed else []
-            command = [sys.executable, '-m', *ranks, module, *map(str, arguments)]
+        with dg.open_pipes_session(
+            context=context,
+            context_injector=dg.PipesTempFileContextInjector(),
+            message_reader=dg.PipesTempFileMessageReader(),
+        ) as session:
+            command = [sys.executable, '-m', module, *map(str, arguments)]
             context.log.debug(f'Launching: {shlex.join(command)}')
             process = subprocess.Popen(
                 command,
@@ -94,7 +92,6 @@ class JobLauncher(dg.ConfigurableResource):
                     # Waiting threads sleep: where a neighbour keeps a core busy, threads that spin
                     # for it make a step of two cores take 16 seconds in place of 3.
                     'OMP_WAIT_POLICY': 'PASSIVE',
-                    'TORCH_DISABLE_SHARE_RDZV_TCP_STORE': '1',
                     **os.environ,
                     **session.get_bootstrap_env_vars(),
                     **(environment or {}),
@@ -125,18 +122,6 @@ class JobLauncher(dg.ConfigurableResource):
         if process.returncode != 0:
             raise dg.Failure(_reason(module, process.returncode, last_lines), allow_retries=False)
         return read_json(result_path)
-
-
-def _torchrun(processes: int, rendezvous: Path) -> list[str]:
-    """Return torchrun's arguments for ranks on this machine that meet in a file.
-
-    Its `--standalone` would open a port on every interface, and unpickle what comes in there. With
-    a file (and TORCH_DISABLE_SHARE_RDZV_TCP_STORE) one rank opens no port at all; several open
-    those of their process group.
-    """
-    meeting = ['--nnodes', '1', '--rdzv-backend', 'c10d', '--rdzv-conf', 'store_type=file']
-    meeting += ['--rdzv-endpoint', str(rendezvous), '--rdzv-id', 'job']
-    return ['torch.distributed.run', *meeting, '--nproc-per-node', str(processes), '-m']
 
 
 def _reason(module: str, code: int, last_lines: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ import dagster as dg
 import psutil
 import pytest
 
-from naics_assets.lib.torchrun import JobLauncher, _stop
+from naics_assets.lib.launcher import JobLauncher, _stop
 from naics_model.storage.files import write_json
 
 EDITION = dg.StaticPartitionsDefinition(['sample'])

@@ -31,7 +31,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install  ## The whole graph on the bundled sample edition: offline, on a CPU, in minutes
 	@$(BIN)/python -m naics_assets.materialize --edition sample --profile smoke
 
-edition: install  ## The whole graph for a real edition: make edition EDITION=2022 PROFILE=smoke
+edition: install  ## The whole graph for a real edition: make edition EDITION=2022 PROFILE=cpu
 	@$(BIN)/python -m naics_assets.materialize --edition $(EDITION) $(if $(PROFILE),--profile $(PROFILE))
 
 test: install lint types unit  ## Lint, types and tests

@@ -65,6 +65,37 @@ select
 from directed_pairs
 order by anchor_idx, negative_distance, negative_idx;
 
+-- Positives of another sector's negatives, once for each level that those may have: the level is then
+-- part of what is joined by, and no pair is made to be thrown away (measured on 2022, with the bits
+-- below: a tenth less processor time, and a seventh less to write). Of the cross-references only those
+-- to another sector are left, so that fewer positives have bits to look into.
+create table far_positives as
+with targets as (
+    select
+        exclusions.code_idx,
+        bitstring_agg(target_idx, 0::usmallint, getvariable('last_idx')) as excluded_bits
+    from exclusions
+    join pairs on pairs.code_idx = exclusions.code_idx and pairs.other_idx = exclusions.target_idx
+    where pairs.half_distance = 20
+    group by exclusions.code_idx
+)
+select
+    anchor_idx,
+    positive_idx,
+    positive_distance,
+    negative.level,
+    targets.excluded_bits
+from positives
+join (select distinct level from codes) as negative on negative.level >= positives.level
+left join targets on targets.code_idx = positive_idx
+order by anchor_idx, negative.level, positive_distance, positive_idx;
+
+create table far_negatives as
+select anchor_idx, negative_idx, negative_distance, level
+from negatives
+where not same_sector
+order by anchor_idx, level, negative_idx;
+
 -- In two parts, because of every 14 triplets 13 are of the first, which has less to ask (measured
 -- on 2022: 11 CPU-seconds, 16 as one).
 create view triplets as
@@ -79,9 +110,8 @@ select
     end::utinyint as hardness,
     positive_distance,
     negative_distance
-from positives as p
-join negatives as n using (anchor_idx)
-where not n.same_sector and p.level <= n.level
+from far_positives
+join far_negatives using (anchor_idx, level)
 union all
 -- The same sector.
 select

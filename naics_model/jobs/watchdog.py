@@ -13,11 +13,12 @@ import time
 
 import psutil
 
+from naics_model.jobs.ranks import are_started
 from naics_model.jobs.reporting import is_rank_zero
 
 LAUNCHER_PID = 'NAICS_LAUNCHER_PID'
 """The environment variable that names the process to watch. The launcher must start the job in a
-session of its own: the watchdog ends the whole process group (torchrun and every rank).
+session of its own: the watchdog ends the whole process group, or torchrun and with it every rank.
 """
 
 
@@ -30,8 +31,13 @@ def _is_alive(process: psutil.Process) -> bool:
         return False
 
 
-def _end_group() -> None:
-    os.killpg(os.getpgrp(), signal.SIGTERM)
+def _end_job() -> None:
+    if are_started():
+        # torchrun, which ends every rank. One rank that ended alone would leave the others waiting
+        # for it, each in a group of its own.
+        os.kill(os.getppid(), signal.SIGTERM)
+    else:
+        os.killpg(os.getpgrp(), signal.SIGTERM)
 
 
 def heed_signals() -> None:
@@ -61,12 +67,12 @@ def watch_launcher(interval: float = 2.0) -> None:
     try:
         launcher = psutil.Process(int(pid))
     except psutil.NoSuchProcess:
-        _end_group()
+        _end_job()
         return
 
     def watch() -> None:
         while _is_alive(launcher):
             time.sleep(interval)
-        _end_group()
+        _end_job()
 
     threading.Thread(target=watch, name='watch-launcher', daemon=True).start()

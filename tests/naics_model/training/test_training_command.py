@@ -21,6 +21,7 @@ from mlflow.tracking import MlflowClient
 
 from naics_model.encoder.embedder import NaicsEmbedder
 from naics_model.jobs.command import run_command
+from naics_model.jobs.watchdog import LAUNCHER_PID
 from naics_model.storage.files import sha256_of
 from naics_model.training.cli import main
 
@@ -272,6 +273,30 @@ def test_two_processes_train_one_model_and_write_once(
     # The ranks do talk, and nobody outside this machine can join in.
     assert listening
     assert all(ipaddress.ip_address(address).is_loopback for address in listening), listening
+
+
+def test_every_process_ends_with_the_launcher(
+    edition: Any, stage_file: Path, tmp_path: Path
+) -> None:
+    endless = ['--trainer.max_epochs=1000', '--trainer.devices=2', '--trainer.log_every_n_steps=1']
+    launcher = subprocess.Popen(['sleep', '600'])
+    with subprocess.Popen(
+        command(fit_arguments(edition, stage_file, tmp_path, *endless)),
+        env={**clean_environment(), LAUNCHER_PID: str(launcher.pid)},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as job:
+        assert job.stderr is not None
+        said = next((line for line in job.stderr if 'step 1/' in line), None)
+        ranks = psutil.Process(job.pid).children(recursive=True)
+        launcher.kill()
+        launcher.wait()
+        job.communicate(timeout=120)
+    assert said is not None
+    assert len(ranks) == 2
+    assert job.returncode != 0
+    assert [rank for rank in ranks if rank.is_running()] == []
 
 
 def listen_addresses(job: subprocess.Popen[str], addresses: set[str]) -> None:

@@ -56,8 +56,13 @@ def output_to(log: Path) -> Iterator[Console]:
         terminal.close()
 
 
-def materialise(edition: str, profile: str) -> int:
+def materialise(edition: str, profile: str, max_steps: int = 0) -> int:
     """Run the whole graph for an edition and show its figures.
+
+    Args:
+        edition: one of `editions.toml`.
+        profile: of the jobs that train.
+        max_steps: the most steps of each of them; 0 is what the profile says.
 
     Returns:
         The exit code: 0, or 1 if a step failed.
@@ -84,7 +89,9 @@ def materialise(edition: str, profile: str) -> int:
                 raise_on_error=False,
                 run_config={
                     'loggers': {'console': {'config': {'log_level': 'INFO'}}},
-                    'resources': {'jobs': {'config': {'profile': profile}}},
+                    'resources': {
+                        'jobs': {'config': {'profile': profile, 'max_steps': max_steps}}
+                    },
                 },
             )
         minutes, seconds = divmod(round(time.monotonic() - started), 60)
@@ -113,8 +120,14 @@ def main() -> int:
         choices=sorted(path.stem for path in TRAINING_PROFILES.glob('*.yaml')),
         help='how long to train, and on what (default: %(default)s)',
     )
+    parser.add_argument(
+        '--max-steps',
+        type=int,
+        default=int(os.environ.get('NAICS_MAX_STEPS') or '0'),
+        help='the most steps of each job that trains, for a try of the whole graph',
+    )
     arguments = parser.parse_args()
-    return materialise(arguments.edition, arguments.profile)
+    return materialise(arguments.edition, arguments.profile, arguments.max_steps)
 
 
 if __name__ == '__main__':

@@ -23,12 +23,21 @@ def resources() -> dg.Definitions:
             'jobs': JobLauncher(
                 profile=os.environ.get('NAICS_PROFILE') or 'smoke',
                 processes=int(os.environ.get('NAICS_PROCESSES') or '0'),
+                max_steps=int(os.environ.get('NAICS_MAX_STEPS') or '0'),
+                launch=os.environ.get('NAICS_LAUNCH', ''),
             ),
             'mlflow': MlflowTracker(
                 tracking_uri=tracking_uri,
                 artifact_folder=(
                     str(data_dir / 'mlartifacts') if tracking_uri.startswith('sqlite') else ''
                 ),
+                url=os.environ.get('NAICS_MLFLOW_URL') or _address(tracking_uri),
+                dagster_url=os.environ.get('NAICS_DAGSTER_URL') or 'http://127.0.0.1:3000',
             ),
         }
     )
+
+
+def _address(tracking_uri: str) -> str:
+    """Return where people see MLflow: the server itself, or that of `make dev`."""
+    return tracking_uri.rstrip('/') if tracking_uri.startswith('http') else 'http://127.0.0.1:5000'

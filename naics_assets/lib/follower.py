@@ -9,6 +9,8 @@ import dagster as dg
 from rich.console import Console
 from rich.status import Status
 
+from naics_assets.lib.mlflow_tracker import FIRST_WORDS
+
 
 class Follower:
     """Prints a run's events as lines for a person: a step, what it made, how long it took."""
@@ -27,8 +29,9 @@ class Follower:
         event = entry.dagster_event
         if event is None:
             said = entry.user_message
+            # The links need the servers of `make dev`.
             is_meant_for_people = int(entry.level) >= logging.INFO and not said.startswith(
-                '[pipes]'
+                ('[pipes]', FIRST_WORDS)
             )
             if is_meant_for_people and entry.step_key == self._running:
                 self._console.print(f'         {said}', style='dim', highlight=False, markup=False)

@@ -7,19 +7,23 @@ same command in a shell.
 
 from __future__ import annotations
 
-import contextlib
 import os
+import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import uuid
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import dagster as dg
+import psutil
 import yaml
 
 from naics_model import training
@@ -33,6 +37,18 @@ LINES_KEPT = 60
 # On SIGINT a job ends in its own time: a large checkpoint may be half written.
 SAVE_SECONDS = 120
 TERMINATE_SECONDS = 10
+# What a process of a job is known by, wherever it has got to: torchrun's ranks are in sessions of
+# their own, and have another parent once torchrun is dead.
+_JOB_ID = 'NAICS_JOB_ID'
+# How torchrun tells of a rank that did not end by itself.
+_KILLED_RANK = re.compile(r'Signal \d+ \((SIG\w+)\) received by PID \d+')
+
+RETRIES = 2
+RETRY_SECONDS = 5
+
+
+class Crash(dg.Failure):
+    """A job did not end by itself: it was killed."""
 
 
 class JobLauncher(dg.ConfigurableResource):
@@ -41,20 +57,65 @@ class JobLauncher(dg.ConfigurableResource):
     Attributes:
         profile: the profile of training and refinement: `smoke`, `cpu` or `gpu`.
         processes: of a job that trains (one for each GPU); 0 is what the profile says.
+        max_steps: the most steps of a job that trains, for a try of the whole graph; 0 is what the
+            profile says.
+        launch: what stands in place of `python -m` before a job that trains, to start it on several
+            machines: `srun torchrun --nnodes 2 … -m`.
     """
 
     profile: str = 'smoke'
     processes: int = 0
-
-    def trainer(self) -> list[str]:
-        """Return what these settings say to a job that trains."""
-        devices = ['--trainer.devices', str(self.processes)] if self.processes else []
-        return ['--config', self.profile, *devices]
+    max_steps: int = 0
+    launch: str = ''
 
     def backbone(self) -> str:
         """Return the name of the profile's backbone, which the token cache has to be cut for."""
         settings = yaml.safe_load(profile_path(self.profile, TRAINING_PROFILES).read_text('utf-8'))
         return str(settings['model']['backbone'])
+
+    def train(
+        self,
+        context: dg.AssetExecutionContext,
+        module: str,
+        arguments: Sequence[str | Path],
+        run_dir: Path,
+        environment: Mapping[str, str],
+    ) -> Any:
+        """Run a job that trains as these settings say, and return its parsed `result.json`.
+
+        A fit that was cut off goes on from its last checkpoint, whoever starts it again, if
+        settings and inputs are the same.
+
+        Args:
+            context: the step's context.
+            module: `naics_model.training` or `naics_model.refinement`.
+            arguments: what is particular to the fit.
+            run_dir: the job's folder.
+            environment: variables beside those of this process.
+
+        Raises:
+            dagster.Failure: see `run`.
+            dagster.RetryRequested: the job was killed; a few times. (Not by a policy of the asset:
+                Dagster follows that after a cancellation, too.)
+        """
+        settings: list[str | Path] = ['--config', self.profile, '--run_dir', run_dir]
+        settings += ['--ckpt_path', 'unfinished']
+        if self.processes:
+            settings += ['--trainer.devices', str(self.processes)]
+        if self.max_steps:
+            settings += ['--max_steps', str(self.max_steps)]
+        try:
+            return self.run(
+                context,
+                module,
+                [*arguments, *settings],
+                run_dir / 'result.json',
+                environment,
+                launch=shlex.split(self.launch),
+            )
+        except Crash as crash:
+            context.log.warning(str(crash.description).partition('\n')[0])
+            raise dg.RetryRequested(RETRIES, RETRY_SECONDS) from crash
 
     def run(
         self,
@@ -63,6 +124,7 @@ class JobLauncher(dg.ConfigurableResource):
         arguments: Sequence[str | Path],
         result_path: Path,
         environment: Mapping[str, str] | None = None,
+        launch: Sequence[str] = (),
     ) -> Any:
         """Run `python -m module arguments` to its end and return its parsed `result.json`.
 
@@ -75,16 +137,19 @@ class JobLauncher(dg.ConfigurableResource):
             arguments: its arguments.
             result_path: where the job writes `result.json`, its contract with this step.
             environment: variables beside those of this process.
+            launch: in place of `python -m`.
 
         Raises:
-            dagster.Failure: the job ended with an error; the last lines it said are in the text.
+            dagster.Failure: the job ended with an error; the last lines it said are in the text. It
+                is a `Crash` where the job did not end by itself, but was killed.
         """
+        job_id = uuid.uuid4().hex
         with dg.open_pipes_session(
             context=context,
             context_injector=dg.PipesTempFileContextInjector(),
             message_reader=dg.PipesTempFileMessageReader(),
         ) as session:
-            command = [sys.executable, '-m', module, *map(str, arguments)]
+            command = [*(launch or (sys.executable, '-m')), module, *map(str, arguments)]
             context.log.debug(f'Launching: {shlex.join(command)}')
             process = subprocess.Popen(
                 command,
@@ -95,7 +160,8 @@ class JobLauncher(dg.ConfigurableResource):
                     **os.environ,
                     **session.get_bootstrap_env_vars(),
                     **(environment or {}),
-                    LAUNCHER_PID: str(os.getpid()),
+                    LAUNCHER_PID: f'{os.getpid()}@{socket.gethostname()}',
+                    _JOB_ID: job_id,
                 },
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -103,10 +169,8 @@ class JobLauncher(dg.ConfigurableResource):
                 errors='replace',
                 start_new_session=True,
             )
-            last_lines: deque[str] = deque(maxlen=LINES_KEPT)
-            reader = threading.Thread(
-                target=_forward, args=(process.stdout, last_lines), daemon=True
-            )
+            said = _Said()
+            reader = threading.Thread(target=said.follow, args=(process.stdout,), daemon=True)
             reader.start()
             observed = 0
             try:
@@ -116,28 +180,51 @@ class JobLauncher(dg.ConfigurableResource):
                     if ended:
                         break
             finally:
-                _stop(process)
+                _stop(process, job_id)
                 reader.join(TERMINATE_SECONDS)
         _observe_epochs(context, session, observed)
         if process.returncode != 0:
-            raise dg.Failure(_reason(module, process.returncode, last_lines), allow_retries=False)
+            raise _failure(module, process.returncode, said)
         return read_json(result_path)
 
 
-def _reason(module: str, code: int, last_lines: Sequence[str]) -> str:
+class _Said:
+    """What a job says, passed on to this step's own output.
+
+    Attributes:
+        last: its last lines.
+        sentence: its own word for why it ended, if it had one.
+        killed: the signal that ended one of its ranks, by torchrun's word.
+    """
+
+    def __init__(self) -> None:
+        self.last: deque[str] = deque(maxlen=LINES_KEPT)
+        self.sentence: str | None = None
+        self.killed: str | None = None
+
+    def follow(self, stream: Iterable[str]) -> None:
+        """Read a job's lines to their end."""
+        for line in stream:
+            self.last.append(line.rstrip())
+            # Pages of torchrun's, one for each machine, may follow either.
+            if line.startswith('Error: '):
+                self.sentence = line.removeprefix('Error: ').rstrip()
+            if found := _KILLED_RANK.search(line):
+                self.killed = self.killed or found[1]
+            print(line, end='', file=sys.stderr, flush=True)
+
+
+def _failure(module: str, code: int, said: _Said) -> dg.Failure:
     """Return why a job ended: its own sentence if it said one, otherwise the last it wrote."""
-    # torchrun adds a page about itself after what the job said.
-    sentences = [line for line in last_lines if line.startswith('Error: ')]
-    if sentences:
-        return sentences[-1].removeprefix('Error: ')
-    return '\n'.join([f'{module} ended with exit code {code}:', *last_lines])
-
-
-def _forward(stream: IO[str], last_lines: deque[str]) -> None:
-    """Pass a job's lines on to this step's own output, and keep the last of them."""
-    for line in stream:
-        last_lines.append(line.rstrip())
-        print(line, end='', file=sys.stderr, flush=True)
+    if said.sentence is not None:
+        return dg.Failure(said.sentence, allow_retries=False)
+    # A shell, and srun, tell of a signal by a code above 128.
+    number = -code if code < 0 else code - 128
+    by = signal.Signals(number).name if number in set(signal.Signals) else said.killed
+    if by:
+        return Crash('\n'.join([f'{module} was killed ({by}):', *said.last]))
+    lines = [f'{module} ended with exit code {code}:', *said.last]
+    return dg.Failure('\n'.join(lines), allow_retries=False)
 
 
 def _wait(process: subprocess.Popen[str], seconds: float) -> bool:
@@ -164,11 +251,11 @@ def _observe_epochs(context: dg.AssetExecutionContext, session: Any, observed: i
     return len(messages)
 
 
-def _stop(process: subprocess.Popen[str]) -> None:
-    """End a job and all its ranks: ask, wait, insist.
+def _stop(process: subprocess.Popen[str], job_id: str) -> None:
+    """End a job and all its processes: ask, wait, insist.
 
-    The signals go to the whole process group; a signal to torchrun alone would leave ranks alive.
-    For the same reason the group is ended even if its leader has ended already.
+    SIGINT and SIGTERM go to the job's process group, where torchrun passes them on to its ranks.
+    Whatever is still there then is killed, wherever it is on this machine.
     """
     for signal_number, seconds in (
         (signal.SIGINT, SAVE_SECONDS),
@@ -177,6 +264,8 @@ def _stop(process: subprocess.Popen[str]) -> None:
         if process.poll() is None:
             os.killpg(process.pid, signal_number)
             _wait(process, seconds)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    for left in psutil.process_iter():
+        with suppress(psutil.Error):
+            if left.environ().get(_JOB_ID) == job_id:
+                left.kill()
     process.wait()

@@ -1,7 +1,7 @@
-"""Checkpoints of trainable weights, and going on from one.
+"""Checkpoints of trainable weights.
 
-Writing them is Lightning's work (`lightning.make_trainer` says when and where); exported models are
-the encoder's.
+Writing them is Lightning's work (`lightning.make_trainer` says when and where), going on from one
+that of `resume.py`; exported models are the encoder's.
 """
 
 from __future__ import annotations
@@ -13,37 +13,7 @@ import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from naics_model.errors import ConfigurationError, DataError
-from naics_model.jobs.reporting import Reporter, is_rank_zero
-
-
-def resume_path(ckpt_path: str | None, run_dir: Path, reporter: Reporter) -> Path | None:
-    """Return the checkpoint to go on from, or None for a fresh start.
-
-    Args:
-        ckpt_path: a file; or `last`, which goes on from `run_dir/checkpoints/last.ckpt` if there is
-            one, so that a launcher can give it on every try.
-        run_dir: the job's folder. On a fresh start its old checkpoints are removed: they belong to
-            another fit.
-        reporter: is told which of the two it is.
-
-    Raises:
-        DataError: a file was named that is not there.
-    """
-    folder = run_dir / 'checkpoints'
-    if ckpt_path == 'last' and (folder / 'last.ckpt').is_file():
-        reporter.log(f'going on from {folder / "last.ckpt"}')
-        return folder / 'last.ckpt'
-    if ckpt_path not in (None, 'last'):
-        if not Path(ckpt_path).is_file():
-            raise DataError(f'--ckpt_path {ckpt_path} does not exist: give a file, or `last`.')
-        return Path(ckpt_path)
-    if ckpt_path == 'last':
-        reporter.log('no checkpoint to go on from: starting afresh')
-    if is_rank_zero():
-        for old in folder.glob('*.ckpt'):
-            old.unlink()
-    return None
+from naics_model.errors import ConfigurationError
 
 
 class TrainableCheckpoint(LightningModule):

@@ -1,7 +1,7 @@
-"""What the Lightning jobs share: their trainer, its logger, and the reports of each epoch.
+"""What the Lightning jobs share: their options, their trainer, and the reports of each epoch.
 
-Models, losses and data are in their own rooms; checkpoints and the optimiser in the modules beside
-this one.
+Models, losses and data are in their own rooms; checkpoints, the tracker's run and the optimiser in
+the modules beside this one.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ import torch
 import torch.distributed as dist
 from dagster_pipes import DAGSTER_PIPES_CONTEXT_ENV_VAR
 from jsonargparse import ArgumentParser
+from jsonargparse.typing import PositiveInt
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.loggers import CSVLogger, Logger, MLFlowLogger
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import DDPStrategy
 
 from naics_model.errors import ConfigurationError, NaicsError
 from naics_model.jobs.ranks import MEETING, are_started
-from naics_model.jobs.reporting import Reporter, is_rank_zero
+from naics_model.jobs.reporting import Reporter
 
-# What the job decides itself: where files go, which logger, how many nodes (torchrun says), no
-# trial modes that
-# would leave no checkpoint behind.
+# What the job decides itself: where files go, which logger, how many nodes (torchrun says), how
+# many batches make a step (the data's shards), no trial modes that leave no checkpoint behind.
 _DECIDED_BY_THE_JOB = {
+    'accumulate_grad_batches',
     'barebones',
     'default_root_dir',
     'enable_checkpointing',
@@ -40,6 +41,7 @@ _DECIDED_BY_THE_JOB = {
     'limit_predict_batches',
     'limit_test_batches',
     'logger',
+    'max_steps',
     'model_registry',
     'num_nodes',
     'num_sanity_val_steps',
@@ -90,7 +92,22 @@ def job_parser(command: str, description: str) -> ArgumentParser:
         '--ckpt_path',
         type=str | None,
         default=None,
-        help='A checkpoint to go on from; `last` is the latest in --run_dir, if any.',
+        help='A checkpoint to go on from; `last` is the latest in --run_dir, if any; `unfinished` '
+        'the same, if it is of this very fit, which was cut off.',
+    )
+    parser.add_argument(
+        '--max_steps',
+        '--max-steps',
+        type=PositiveInt | None,
+        default=None,
+        help='At most so many optimiser steps, in epochs of equal length: for a try.',
+    )
+    parser.add_argument(
+        '--dry_run',
+        '--dry-run',
+        action='store_true',
+        help='Say what would be trained and what it would cost, measured on two steps; write '
+        'nothing.',
     )
     return parser
 
@@ -102,17 +119,6 @@ def add_trainer_options(parser: ArgumentParser) -> None:
     )
 
 
-class LauncherOwnedRun(MLFlowLogger):
-    """An MLflow logger for a run that the launcher made and will close.
-
-    Lightning's own marks the run as finished when the fit ends, before the job has exported
-    anything, and as finished even if a later step of the job fails.
-    """
-
-    def finalize(self, status: str = 'success') -> None:
-        """Leave the run as it is: its status is the launcher's to set."""
-
-
 def flat(settings: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
     """Return nested settings as one level, with dotted names as on the command line."""
     result: dict[str, Any] = {}
@@ -122,27 +128,6 @@ def flat(settings: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
         else:
             result[prefix + name] = value
     return result
-
-
-def choose_logger(run_dir: Path, settings: Mapping[str, Any]) -> Logger | bool:
-    """Return the logger: the launcher's MLflow run if the environment names one, CSV files in
-    `run_dir` otherwise.
-
-    Args:
-        run_dir: the job's folder.
-        settings: flat settings, written as the run's parameters. MLflow keeps a parameter's first
-            value for good, so on resume those already there are left alone.
-    """
-    tracking_uri = os.environ.get('MLFLOW_TRACKING_URI')
-    run_id = os.environ.get('MLFLOW_RUN_ID')
-    if not (tracking_uri and run_id):
-        return CSVLogger(save_dir=run_dir, name='metrics')
-    if not is_rank_zero():
-        return False  # one voice per job, and one connection to the tracking server
-    logger = LauncherOwnedRun(tracking_uri=tracking_uri, run_id=run_id, log_model=False)
-    known = logger.experiment.get_run(run_id).data.params
-    logger.log_hyperparams({name: v for name, v in settings.items() if name not in known})
-    return logger
 
 
 def check_placement(settings: Mapping[str, Any]) -> None:
@@ -198,6 +183,7 @@ def make_trainer(
     logger: Logger | bool,
     keep_best: int,
     callbacks: Sequence[Callback],
+    batches_per_step: int = 1,
 ) -> Trainer:
     """Return the trainer of a job.
 
@@ -207,10 +193,9 @@ def make_trainer(
         logger: see `choose_logger`.
         keep_best: how many of the best checkpoints by `val/loss` to keep, beside `last.ckpt`.
         callbacks: the job's own, added to those of the settings.
+        batches_per_step: how many each process has before an optimiser step.
     """
-    logging.getLogger('pytorch_lightning').setLevel(logging.WARNING)
-    for expected in _EXPECTED_WARNINGS:
-        warnings.filterwarnings('ignore', message=expected)
+    without_chatter()
     checkpoints = ModelCheckpoint(
         # MLflow's run id exists on rank 0 only; without an explicit folder each rank would choose
         # its own.
@@ -229,12 +214,20 @@ def make_trainer(
         values['enable_progress_bar'] = watched_in_terminal()
     return Trainer(
         **values,
+        accumulate_grad_batches=batches_per_step,
         logger=logger,
         default_root_dir=run_dir,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
+
+
+def without_chatter() -> None:
+    """Leave out what Lightning says to everyone; what concerns this job comes through."""
+    logging.getLogger('pytorch_lightning').setLevel(logging.WARNING)
+    for expected in _EXPECTED_WARNINGS:
+        warnings.filterwarnings('ignore', message=expected)
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -248,9 +241,27 @@ def watched_in_terminal() -> bool:
     return sys.stderr.isatty() and DAGSTER_PIPES_CONTEXT_ENV_VAR not in os.environ
 
 
+def within_steps(most: int | None, epochs: int, steps: int) -> tuple[int, int]:
+    """Return the number of epochs and of steps in each, so that there are at most so many steps.
+
+    In whole epochs, because what is exported is chosen by the figures at an epoch's end.
+
+    Args:
+        most: steps in all; None leaves the others as they are.
+        epochs: as asked for.
+        steps: of an epoch.
+    """
+    if most is None or most >= epochs * steps:
+        return epochs, steps
+    epochs = min(-(-most // steps), epochs)
+    return epochs, most // epochs
+
+
 class EpochReport(Callback):
     """Reports each epoch while the job runs, a line every few steps, and keeps the history across a
     resume.
+
+    A fit that goes on has a run of its own in the tracker, which gets the epochs before, too.
     """
 
     def __init__(self, reporter: Reporter, *, lines: bool) -> None:
@@ -260,19 +271,27 @@ class EpochReport(Callback):
         """
         self._reporter = reporter
         self._lines = lines
+        self._steps: list[int] = []
         self.history: list[dict[str, float]] = []
 
     def state_dict(self) -> dict[str, Any]:
-        return {'history': self.history}
+        return {'history': self.history, 'steps': self._steps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.history = list(state_dict['history'])
+        self._steps = list(state_dict['steps'])
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.logger is not None:
+            for step, figures in zip(self._steps, self.history, strict=True):
+                trainer.logger.log_metrics(figures, step)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         step = trainer.global_step
-        if self._lines and step % trainer.log_every_n_steps == 0:
+        stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if self._lines and stepped and step % trainer.log_every_n_steps == 0:
             loss = outputs['loss'].item()
             self._reporter.log(f'step {step}/{trainer.estimated_stepping_batches}: loss {loss:.4f}')
 
@@ -280,9 +299,11 @@ class EpochReport(Callback):
         figures = {
             name: float(value)
             for name, value in sorted(trainer.callback_metrics.items())
-            if name.startswith(('train/', 'val/'))
+            if name.startswith(('train/', 'val/', 'mix/'))
         }
         self.history.append(figures)
+        # The last step of the epoch, to which Lightning counts an epoch's figures.
+        self._steps.append(trainer.global_step - 1)
         self._reporter.epoch(trainer.current_epoch, figures)
 
 

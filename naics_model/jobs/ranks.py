@@ -37,9 +37,15 @@ def become_ranks(devices: int | str, module: str, arguments: Sequence[str]) -> N
         module: the job's package.
         arguments: its command line.
     """
-    if are_started() or devices in ('auto', 1, '1'):
-        return
-    _exec_torchrun(int(devices), module, arguments)
+    if not are_started() and ranks_of(devices) > 1:
+        _exec_torchrun(ranks_of(devices), module, arguments)
+
+
+def ranks_of(devices: int | str) -> int:
+    """Return how many processes a fit has; what torchrun started, or what it would be asked for."""
+    if are_started():
+        return int(os.environ['WORLD_SIZE'])
+    return 1 if devices == 'auto' else int(devices)
 
 
 def _exec_torchrun(count: int, module: str, arguments: Sequence[str]) -> NoReturn:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 
@@ -17,9 +18,12 @@ from naics_model.jobs.ranks import are_started
 from naics_model.jobs.reporting import is_rank_zero
 
 LAUNCHER_PID = 'NAICS_LAUNCHER_PID'
-"""The environment variable that names the process to watch. The launcher must start the job in a
-session of its own: the watchdog ends the whole process group, or torchrun and with it every rank.
+"""The environment variable that names the process to watch, `pid` or `pid@host`. The launcher must
+start the job in a session of its own: the watchdog ends the whole process group, or torchrun and
+with it every rank.
 """
+
+_CLOSE_SECONDS = 10
 
 
 def _is_alive(process: psutil.Process) -> bool:
@@ -34,10 +38,31 @@ def _is_alive(process: psutil.Process) -> bool:
 def _end_job() -> None:
     if are_started():
         # torchrun, which ends every rank. One rank that ended alone would leave the others waiting
-        # for it, each in a group of its own.
+        # for it, each in a session of its own.
         os.kill(os.getppid(), signal.SIGTERM)
     else:
         os.killpg(os.getpgrp(), signal.SIGTERM)
+
+
+def _abandon() -> None:
+    """End the job, and close the tracker's run, which its owner no longer can."""
+    closing = threading.Thread(target=_close_run, daemon=True)
+    closing.start()
+    closing.join(_CLOSE_SECONDS)  # a server may be gone, too
+    _end_job()
+
+
+def _close_run() -> None:
+    tracking_uri, run_id = os.environ.get('MLFLOW_TRACKING_URI'), os.environ.get('MLFLOW_RUN_ID')
+    if not (tracking_uri and run_id):
+        return
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri)
+    parent = client.get_run(run_id).data.tags.get('mlflow.parentRunId')
+    for name in filter(None, (run_id, parent)):
+        if client.get_run(name).info.status == 'RUNNING':
+            client.set_terminated(name, 'KILLED')
 
 
 def heed_signals() -> None:
@@ -55,24 +80,41 @@ def heed_signals() -> None:
 
 
 def watch_launcher(interval: float = 2.0) -> None:
-    """Start the watch, in rank 0 only and only where the launcher asked for it
-    (`NAICS_LAUNCHER_PID`).
+    """Start the watch: in rank 0 for the launcher, where it asked for that (`NAICS_LAUNCHER_PID`);
+    in every rank for torchrun, without which it would train on alone.
 
     Args:
         interval: seconds between two looks.
     """
-    pid = os.environ.get(LAUNCHER_PID)
-    if pid is None or not is_rank_zero():
-        return
-    try:
-        launcher = psutil.Process(int(pid))
-    except psutil.NoSuchProcess:
-        _end_job()
+    watched = []
+    named = os.environ.get(LAUNCHER_PID)
+    if named is not None and is_rank_zero():
+        pid, _, host = named.partition('@')
+        # On another machine its process is not to be seen; there torchrun tells of its end.
+        if host in ('', socket.gethostname()):
+            watched.append((_process(int(pid)), _abandon))
+    if are_started():
+        watched.append((_process(os.getppid()), _end_this))
+    if not watched:
         return
 
     def watch() -> None:
-        while _is_alive(launcher):
+        while True:
+            for process, end in watched:
+                if process is None or not _is_alive(process):
+                    end()
+                    return
             time.sleep(interval)
-        _end_job()
 
     threading.Thread(target=watch, name='watch-launcher', daemon=True).start()
+
+
+def _process(pid: int) -> psutil.Process | None:
+    try:
+        return psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _end_this() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)

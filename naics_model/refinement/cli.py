@@ -17,20 +17,23 @@ from torch.utils.data import DataLoader
 
 from naics_model.encoder.table import Embeddings, embedding_table, read_embeddings
 from naics_model.errors import DataError
-from naics_model.jobs.checkpoints import best_checkpoint, resume_path
+from naics_model.jobs.checkpoints import best_checkpoint
 from naics_model.jobs.command import parse, profile_name, require_file
 from naics_model.jobs.lightning import (
     EpochReport,
     add_trainer_options,
     check_placement,
-    choose_logger,
     flat,
     job_parser,
     make_trainer,
     watched_in_terminal,
+    within_steps,
 )
+from naics_model.jobs.preview import cost_in_words, show, time_step
 from naics_model.jobs.ranks import become_ranks
 from naics_model.jobs.reporting import JobResult, Reporter, open_reporter
+from naics_model.jobs.resume import Attempt, require_checkpoint
+from naics_model.jobs.tracking import choose_logger, log_checkpoints
 from naics_model.refinement.module import RefinementModule, RefinementSettings
 from naics_model.storage.files import read_parquet, write_parquet
 from naics_model.taxonomy.tree import Taxonomy
@@ -67,10 +70,17 @@ def refine(arguments: Sequence[str]) -> None:
     parser = build_parser()
     config = parse(parser, arguments, PROFILES)
     check_placement(config.trainer)
+    require_checkpoint(config.ckpt_path)
+    config.trainer.max_epochs, config.steps_per_epoch = within_steps(
+        config.max_steps, config.trainer.max_epochs, config.steps_per_epoch
+    )
     before, descriptions = _start(config)
+    if config.dry_run:
+        show(_preview(parser.instantiate(config), before))
+        return
     become_ranks(config.trainer.devices, 'naics_model.refinement', arguments)
     with open_reporter(config.run_dir / 'result.json') as reporter:
-        reporter.finish(_run(parser, config, before, descriptions, reporter))
+        _run(parser.instantiate(config), before, descriptions, reporter)
 
 
 def _start(config: Namespace) -> tuple[Embeddings, pl.DataFrame]:
@@ -87,60 +97,89 @@ def _start(config: Namespace) -> tuple[Embeddings, pl.DataFrame]:
     return before, descriptions
 
 
-def _run(
-    parser: ArgumentParser,
-    config: Namespace,
-    before: Embeddings,
-    descriptions: pl.DataFrame,
-    reporter: Reporter,
-) -> JobResult:
-    ready = parser.instantiate(config)
-    settings: RefinementSettings = ready.model
-    module = RefinementModule(
+def _module(ready: Namespace, before: Embeddings) -> RefinementModule:
+    return RefinementModule(
         torch.from_numpy(np.array(before.tangent)),
         Taxonomy.from_codes(before.codes),
         curvature=before.curvature,
-        settings=settings,
-        seed=config.seed,
+        settings=ready.model,
+        seed=ready.seed,
     )
+
+
+def _counting(steps: int) -> DataLoader[int]:
+    """Return a loader that only counts: a step draws its codes itself."""
+    return DataLoader(range(steps), batch_size=None)  # type: ignore[arg-type]
+
+
+def _run(
+    ready: Namespace, before: Embeddings, descriptions: pl.DataFrame, reporter: Reporter
+) -> None:
+    """Fit, write the embeddings of the best checkpoint, and report."""
+    settings: RefinementSettings = ready.model
+    module = _module(ready, before)
     report = EpochReport(reporter, lines=not watched_in_terminal())
+    asked = {
+        'model': asdict(settings),
+        'seed': ready.seed,
+        'epochs': ready.trainer.max_epochs,
+        'steps_per_epoch': ready.steps_per_epoch,
+    }
+    inputs = {'embeddings': ready.embeddings, 'descriptions': ready.descriptions}
+    attempt = Attempt(ready.run_dir, asked, inputs)
     trainer = make_trainer(
         ready.trainer,
-        run_dir=config.run_dir,
-        logger=choose_logger(config.run_dir, flat({'model': asdict(settings)})),
-        keep_best=config.keep_best,
-        callbacks=[report],
+        run_dir=ready.run_dir,
+        logger=choose_logger(ready.run_dir, flat(asked)),
+        keep_best=ready.keep_best,
+        callbacks=[attempt, report],
     )
-    # A step draws its codes itself: the loaders only count.
-    steps: DataLoader[int] = DataLoader(range(config.steps_per_epoch), batch_size=None)  # type: ignore[arg-type]
-    once: DataLoader[int] = DataLoader(range(1), batch_size=None)  # type: ignore[arg-type]
-    checkpoint = resume_path(config.ckpt_path, config.run_dir, reporter)
-    trainer.fit(module, steps, once, ckpt_path=checkpoint)
+    checkpoint = attempt.checkpoint(ready.ckpt_path, reporter)
+    trainer.fit(module, _counting(ready.steps_per_epoch), _counting(1), ckpt_path=checkpoint)
 
     best, best_loss = best_checkpoint(trainer)
     module.load_trainable(best)
     with torch.no_grad():
         refined = module.cpu().eval()()
     if trainer.is_global_zero:
-        write_parquet(embedding_table(descriptions, refined, before.curvature), config.out)
-    return JobResult(
+        write_parquet(embedding_table(descriptions, refined, before.curvature), ready.out)
+    result = JobResult(
         metrics={
             'best_val_loss': best_loss,
             **{name.replace('/', '_'): value for name, value in report.history[-1].items()},
             'spearman_before': tree_correlation(module, module.network.text),
             'spearman_after': tree_correlation(module, refined),
         },
-        files={'checkpoint': best, 'embeddings': config.out},
+        files={'checkpoint': best, 'embeddings': ready.out},
         details={
-            'profile': profile_name(config),
+            'profile': profile_name(ready),
             'codes': len(before.codes),
             'steps': trainer.global_step,
             'history': report.history,
             'settings': asdict(settings),
-            'seed': config.seed,
+            'seed': ready.seed,
             'resumed': checkpoint is not None,
         },
     )
+    reporter.finish(result)
+    attempt.finished()
+    log_checkpoints(trainer, best, None, reporter)
+
+
+def _preview(ready: Namespace, before: Embeddings) -> dict[str, str]:
+    """Return what would be refined, and what it would cost."""
+    module, trainer = _module(ready, before), ready.trainer
+    steps, epochs = ready.steps_per_epoch, trainer.max_epochs
+    loaders = {'train_dataloaders': _counting(steps), 'val_dataloaders': _counting(1)}
+    seconds = time_step(trainer, module, 1, **loaders)
+    return {
+        'codes': f'{len(before.codes):,}, with the edges of their tree',
+        'network': f'{ready.model.layers} layers; {ready.model.codes_per_step} codes are compared '
+        'in a step',
+        'fit': f'{epochs} epochs of {steps} steps ({trainer.accelerator}, {trainer.precision})',
+        'cost': cost_in_words(seconds, epochs=epochs, steps=steps, validation=1, processes=1),
+        'into': str(ready.run_dir),
+    }
 
 
 def tree_correlation(module: RefinementModule, tangent: torch.Tensor) -> float:

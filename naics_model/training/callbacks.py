@@ -85,7 +85,7 @@ class CurriculumWatch(Callback):
         self.codes_encoded += int(encoded)
         self.history.append({str(k): share for k, share in effective.items()})
         pl_module.log_dict(
-            {f'mix/hardness_{k}': share for k, share in effective.items()}, rank_zero_only=True
+            {f'mix/hardness_{k}': share for k, share in effective.items()}, sync_dist=True
         )
         if len(self.history) == 1 and (short := shortfall(self._requested, effective)):
             self._reporter.log(f'warning: {short}')

@@ -23,24 +23,28 @@ from naics_model.curriculum.stage import Stage, load_stage
 from naics_model.encoder.backbones import resolve_backbone
 from naics_model.encoder.tokens import TokenCache
 from naics_model.errors import ConfigurationError, DataError
-from naics_model.jobs.checkpoints import best_checkpoint, resume_path
+from naics_model.jobs.checkpoints import best_checkpoint
 from naics_model.jobs.command import parse, profile_name, require_file
 from naics_model.jobs.lightning import (
     EpochReport,
     add_trainer_options,
     check_placement,
-    choose_logger,
     flat,
     job_parser,
     make_trainer,
     watched_in_terminal,
+    within_steps,
 )
+from naics_model.jobs.preview import show
 from naics_model.jobs.ranks import become_ranks
 from naics_model.jobs.reporting import JobResult, Reporter, open_reporter
+from naics_model.jobs.resume import Attempt, require_checkpoint
+from naics_model.jobs.tracking import choose_logger, log_checkpoints
 from naics_model.training.activities import Activities, read_activities
 from naics_model.training.callbacks import CurriculumWatch
 from naics_model.training.data import DataSettings, TripletDataModule
 from naics_model.training.module import TripletModule
+from naics_model.training.preview import preview
 from naics_model.triplets.relation_index import RelationIndex
 
 PROFILES = Path(__file__).parent / 'profiles'
@@ -96,13 +100,20 @@ def fit(arguments: Sequence[str]) -> None:
     parser = build_parser()
     config = parse(parser, arguments, PROFILES)
     check_placement(config.trainer)
+    require_checkpoint(config.ckpt_path)
+    config.trainer.max_epochs, config.data.steps_per_epoch = within_steps(
+        config.max_steps, config.trainer.max_epochs, config.data.steps_per_epoch
+    )
     stage = load_stage(config.curriculum)
     data = prepare_data(config, stage)
+    if config.dry_run:
+        show(preview(parser.instantiate(config), data, stage))
+        return
     become_ranks(config.trainer.devices, 'naics_model.training', ['fit', *arguments])
     with open_reporter(config.run_dir / 'result.json') as reporter:
         seed_everything(config.seed, verbose=False)
-        settings = settings_of(config, stage)
-        reporter.finish(_run(parser.instantiate(config), data, settings, reporter))
+        attempt = Attempt(config.run_dir, *identity_of(config, stage, data.shards))
+        _run(parser.instantiate(config), data, settings_of(config, stage), attempt, reporter)
 
 
 def prepare_data(config: Namespace, stage: Stage) -> TripletDataModule:
@@ -149,9 +160,13 @@ def _activities(config: Namespace, index: RelationIndex) -> Activities | None:
 
 
 def _run(
-    ready: Namespace, data: TripletDataModule, settings: dict[str, Any], reporter: Reporter
-) -> JobResult:
-    """Fit, load the weights that were asked for, export them."""
+    ready: Namespace,
+    data: TripletDataModule,
+    settings: dict[str, Any],
+    attempt: Attempt,
+    reporter: Reporter,
+) -> None:
+    """Fit, load the weights that were asked for, export them, and report."""
     module: TripletModule = ready.model
     report = EpochReport(reporter, lines=not watched_in_terminal())
     sampler = data.sampler
@@ -163,13 +178,14 @@ def _run(
         run_dir=ready.run_dir,
         logger=choose_logger(ready.run_dir, flat(settings)),
         keep_best=ready.keep_best,
-        callbacks=[watch, report],
+        callbacks=[attempt, watch, report],
+        batches_per_step=len(data.samplers),
     )
     module.choose_negatives(sampler.index, sampler.stage, data.cache)
     if data.asks_queries:
         module.remember_codes(len(data.cache))
     reporter.log(in_words(module.negatives))
-    checkpoint = resume_path(ready.ckpt_path, ready.run_dir, reporter)
+    checkpoint = attempt.checkpoint(ready.ckpt_path, reporter)
     if checkpoint is None and module.untrained:
         reporter.log(f'a new model: its first directions are those of {len(data.cache):,} titles')
         module.embedder.start_from(data.cache)
@@ -184,7 +200,7 @@ def _run(
     exported = ready.run_dir / 'model'
     if trainer.is_global_zero:
         module.embedder.cpu().save_pretrained(exported)
-    return JobResult(
+    result = JobResult(
         metrics={
             'best_val_loss': best_loss,
             **{name.replace('/', '_'): value for name, value in report.history[-1].items()},
@@ -209,6 +225,9 @@ def _run(
             'settings': settings,
         },
     )
+    reporter.finish(result)
+    attempt.finished()
+    log_checkpoints(trainer, exported_from, exported, reporter)
 
 
 def _plan(module: TripletModule) -> list[dict[str, Any]]:
@@ -231,3 +250,23 @@ def settings_of(config: Namespace, stage: Stage) -> dict[str, Any]:
     }
     plain: dict[str, Any] = json.loads(json.dumps(asked, default=str))
     return plain
+
+
+def identity_of(
+    config: Namespace, stage: Stage, shards: int
+) -> tuple[dict[str, Any], dict[str, Path | None]]:
+    """Return what makes a fit this fit: the settings that decide what comes out, and its inputs."""
+    asked = settings_of(config, stage)
+    start = config.model.init_from
+    files: dict[str, Path | None] = {
+        'relation_index': config.data.relation_index,
+        'token_cache': config.data.token_cache,
+        'activities': config.data.activities,
+        'init_from': start / 'model.safetensors' if start is not None else None,
+    }
+    asked['data'] = {k: v for k, v in asked['data'].items() if k not in files} | {'shards': shards}
+    asked['model'].pop('init_from')
+    # By however many processes the shards are trained on, and whatever is said meanwhile.
+    for name in ('devices', 'enable_progress_bar', 'log_every_n_steps'):
+        asked['trainer'].pop(name, None)
+    return asked, files

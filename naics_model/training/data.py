@@ -22,6 +22,7 @@ from naics_model.curriculum.sampler import TripletSampler
 from naics_model.curriculum.stage import Stage
 from naics_model.encoder.channels import TokenTensors, token_tensors
 from naics_model.encoder.tokens import CHANNELS, TokenCache
+from naics_model.errors import ConfigurationError
 from naics_model.jobs.seeds import derived_seed
 from naics_model.taxonomy.distances import tree_distances
 from naics_model.taxonomy.tree import Taxonomy
@@ -38,11 +39,14 @@ class DataSettings:
         token_cache: token_cache.safetensors of the edition, cut for the model's backbone.
         activities: activities.parquet of the edition, whose train entries are asked as queries;
             None asks none.
-        pool_size: distinct codes encoded per step and process.
+        pool_size: distinct codes encoded per step and shard.
         items_per_step: (anchor, positive, negatives) items drawn from that pool per step.
         queries_per_step: the most train entries of the pool's codes that a step asks.
-        steps_per_epoch: steps of each process between two validations.
-        val_steps: fixed steps of the validation set.
+        steps_per_epoch: optimiser steps between two validations.
+        val_steps: fixed steps of the validation set, of each shard.
+        shards: parts that the pairs are drawn in, a multiple of the processes; each takes its parts
+            one after the other before an optimiser step. 0 is one for each process. With a number
+            the batch stays the same, however many processes there are.
     """
 
     relation_index: Path
@@ -53,6 +57,7 @@ class DataSettings:
     queries_per_step: int = 256
     steps_per_epoch: int = 50
     val_steps: int = 4
+    shards: int = 0
 
 
 class Queries(NamedTuple):
@@ -127,27 +132,27 @@ class EpochSteps(IterableDataset[StepBatch]):
     """The steps of one epoch after the other, each epoch a function of its number alone."""
 
     def __init__(
-        self, steps: int, draw: Callable[[int], Iterator[StepBatch]], epoch: Callable[[], int]
+        self, batches: int, draw: Callable[[int], Iterator[StepBatch]], epoch: Callable[[], int]
     ) -> None:
         """Args:
-        steps: length of an epoch.
-        draw: the steps of an epoch, without end.
+        batches: length of an epoch.
+        draw: the batches of an epoch, without end.
         epoch: the number of the epoch that begins.
         """
-        self._steps = steps
+        self._batches = batches
         self._draw = draw
         self._epoch = epoch
 
     def __len__(self) -> int:
-        return self._steps
+        return self._batches
 
     def __iter__(self) -> Iterator[StepBatch]:
         # Lazily, at the first step: a resumed fit sets its epoch after the iterator is made.
-        yield from islice(self._draw(self._epoch()), self._steps)
+        yield from islice(self._draw(self._epoch()), self._batches)
 
 
 class TripletDataModule(LightningDataModule):
-    """Training and validation steps of one curriculum stage, of this rank's shard.
+    """Training and validation steps of one curriculum stage, of this process's shards.
 
     Each epoch begins a random stream of its own, seeded by its number. So nothing random is carried
     from epoch to epoch: a fit resumed at an epoch's end draws what an uninterrupted one would, on
@@ -158,7 +163,8 @@ class TripletDataModule(LightningDataModule):
     question.
 
     Attributes:
-        sampler: draws the items.
+        samplers: draw the items, one for each shard of this process, by its number.
+        shards: how many shards a step has in all processes.
         cache: tokens of the edition.
     """
 
@@ -182,22 +188,37 @@ class TripletDataModule(LightningDataModule):
         activities: train entries to ask as queries.
         seed: of all draws.
         rank: this process, 0 to world_size - 1.
-        world_size: number of processes, each of which draws its own shard.
+        world_size: number of processes, each of which draws its own shards.
 
         Raises:
-            ConfigurationError: the taxonomy leaves nothing to draw for this stage.
+            ConfigurationError: the taxonomy leaves nothing to draw for this stage, or the processes
+                can not share the shards out evenly.
         """
         super().__init__()
-        self.sampler = TripletSampler(index, stage, seed=seed, rank=rank, world_size=world_size)
+        self.shards = settings.shards or world_size
+        if self.shards % world_size:
+            raise ConfigurationError(
+                f'--data.shards {self.shards} can not be shared out evenly among {world_size} '
+                'processes: choose a multiple of them.'
+            )
+        own = self.shards // world_size
+        self.samplers = {
+            shard: TripletSampler(index, stage, seed=seed, rank=shard, world_size=self.shards)
+            for shard in range(rank * own, (rank + 1) * own)
+        }
         self.cache = cache
         self._activities = activities
         self._settings = settings
         self._seed = seed
-        self._rank = rank
         self._taxonomy = Taxonomy.from_codes(index.codes)
         self._tree = tree_distances(self._taxonomy)
-        # Before training draws anything: the two share one sampler.
-        self._validation = list(islice(self._steps(0), settings.val_steps))
+        # Before training draws anything: the two share their samplers.
+        self._validation = list(islice(self._steps(0), settings.val_steps * own))
+
+    @property
+    def sampler(self) -> TripletSampler:
+        """The sampler of the first shard; all are of one stage and one edition."""
+        return next(iter(self.samplers.values()))
 
     @property
     def asks_queries(self) -> bool:
@@ -208,7 +229,9 @@ class TripletDataModule(LightningDataModule):
         trainer = self.trainer
         assert trainer is not None, 'training steps belong to a running fit'
         steps = EpochSteps(
-            self._settings.steps_per_epoch, self._steps, lambda: trainer.current_epoch + 1
+            self._settings.steps_per_epoch * len(self.samplers),
+            self._steps,
+            lambda: trainer.current_epoch + 1,
         )
         # In the process itself: composing a step takes milliseconds beside encoding it.
         return DataLoader(steps, batch_size=None, num_workers=0)
@@ -218,16 +241,24 @@ class TripletDataModule(LightningDataModule):
         return DataLoader(self._validation, batch_size=None, num_workers=0)  # type: ignore[arg-type]
 
     def _steps(self, stream: int) -> Iterator[StepBatch]:
-        """Return the steps of a random stream: 0 for validation, 1, 2, ... for the epochs."""
-        seed = derived_seed(self._seed, self._rank, stream)
+        """Return the batches of a random stream, a step's shards in a row: 0 for validation, 1, 2,
+        ... for the epochs."""
+        shards = [self._shard_steps(shard, stream) for shard in self.samplers]
+        while True:
+            for steps in shards:
+                yield next(steps)
+
+    def _shard_steps(self, shard: int, stream: int) -> Iterator[StepBatch]:
+        sampler = self.samplers[shard]
+        seed = derived_seed(self._seed, shard, stream)
         fresh = np.random.default_rng(seed).bit_generator.state
         # Re-seeded and not made anew: preparing a sampler takes about a second.
-        self.sampler.generator.bit_generator.state = fresh
+        sampler.generator.bit_generator.state = fresh
         # A stream of its own: the items are the same with queries and without.
-        asking = np.random.default_rng(derived_seed(self._seed, self._rank, stream, 1))
+        asking = np.random.default_rng(derived_seed(self._seed, shard, stream, 1))
         while True:
             pooled = compose(
-                self.sampler,
+                sampler,
                 pool_size=self._settings.pool_size,
                 items=self._settings.items_per_step,
             )

@@ -268,10 +268,11 @@ class TripletModule(TrainableCheckpoint):
         ).sum()
 
     def on_train_batch_start(self, batch: StepBatch, batch_idx: int) -> None:
-        # Dropout becomes a function of step and rank: exact on resume without storing every rank's
-        # random state.
-        words = [self.seed, self.trainer.global_rank, self.trainer.fit_loop.total_batch_idx]
-        torch.manual_seed(derived_seed(*words))
+        # Dropout becomes a function of shard and step: exact on resume without storing every rank's
+        # random state, and the same however many processes share the shards.
+        own = self.trainer.accumulate_grad_batches
+        step, part = divmod(self.trainer.fit_loop.total_batch_idx, own)
+        torch.manual_seed(derived_seed(self.seed, self.trainer.global_rank * own + part, step))
 
     def training_step(self, batch: StepBatch, batch_idx: int) -> dict[str, Tensor]:
         output: EmbedderOutput = self.embedder(batch.tokens, len(batch.codes))

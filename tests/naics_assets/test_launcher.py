@@ -12,7 +12,8 @@ import dagster as dg
 import psutil
 import pytest
 
-from naics_assets.lib.launcher import JobLauncher, _stop
+from naics_assets.lib import launcher
+from naics_assets.lib.launcher import Crash, JobLauncher, _failure, _Said, _stop
 from naics_model.storage.files import write_json
 
 EDITION = dg.StaticPartitionsDefinition(['sample'])
@@ -24,7 +25,7 @@ def job_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / 'pretend_job.py').write_text(
         textwrap.dedent(
             """
-            import subprocess, sys, time
+            import os, signal, subprocess, sys, time
             from pathlib import Path
 
             from naics_model.jobs.reporting import JobResult, open_reporter
@@ -36,9 +37,20 @@ def job_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
                     sys.exit(1)
                 if what == 'crashes':
                     raise ValueError('a mistake in the program')
-                if what == 'sleeps':
-                    child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])
+                if what == 'is killed once':
+                    seen = result.with_suffix('.seen')
+                    if not seen.exists():
+                        seen.touch()
+                        os.kill(os.getpid(), signal.SIGKILL)
+                if what in ('sleeps', 'leaves a child'):
+                    # As torchrun starts its ranks: in a session of their own.
+                    child = subprocess.Popen(
+                        [sys.executable, '-c', 'import time; time.sleep(600)'],
+                        start_new_session=what == 'leaves a child',
+                    )
                     result.with_suffix('.pids').write_text(str(child.pid))
+                    if what == 'leaves a child':
+                        os.kill(os.getpid(), signal.SIGKILL)
                     child.wait()
                 reporter.epoch(0, {'train/loss': 2.0})
                 reporter.epoch(1, {'train/loss': 1.0})
@@ -50,10 +62,16 @@ def job_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return 'pretend_job'
 
 
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launcher, 'RETRY_SECONDS', 0)
+
+
 def run_asset(what: str, module: str, result_path: Path) -> dg.ExecuteInProcessResult:
     @dg.asset(partitions_def=EDITION)
     def model(context: dg.AssetExecutionContext, jobs: JobLauncher) -> dg.MaterializeResult:
-        result = jobs.run(context, module, [what, result_path], result_path)
+        arguments = [what, result_path]
+        result = jobs.train(context, module, arguments, result_path.parent, {})
         return dg.MaterializeResult(metadata={'loss': result['metrics']['loss']})
 
     return dg.materialize(
@@ -93,6 +111,62 @@ def test_a_crash_shows_the_last_lines(job_module: str, tmp_path: Path) -> None:
     assert 'ValueError: a mistake in the program' in failure.user_failure_data.description
 
 
+def tries(result: dg.ExecuteInProcessResult) -> int:
+    starts = (dg.DagsterEventType.STEP_START, dg.DagsterEventType.STEP_RESTARTED)
+    return sum(event.event_type in starts for event in result.all_events)
+
+
+def test_only_a_job_that_was_killed_is_tried_again(job_module: str, tmp_path: Path) -> None:
+    killed = run_asset('is killed once', job_module, tmp_path / 'result.json')
+    assert killed.success
+    assert tries(killed) == 2
+    for what in ('breaks', 'crashes'):
+        result = run_asset(what, job_module, tmp_path / 'result.json')
+        assert not result.success
+        assert tries(result) == 1
+
+
+def test_torchrun_s_word_for_a_killed_rank_allows_a_retry() -> None:
+    said = _Said()
+    page = ['  exitcode  : -9 (pid: 77)', '  traceback : Signal 9 (SIGKILL) received by PID 77']
+    # The other machines' agents have more to say than what is kept.
+    said.follow(f'{line}\n' for line in [*page, *['W1126 the rendezvous is closed'] * 500])
+    failure = _failure('naics_model.training', 1, said)
+    assert isinstance(failure, Crash)
+    assert str(failure.description).startswith('naics_model.training was killed (SIGKILL):')
+    said.follow(['Error: The loss became nan.\n'])
+    told = _failure('naics_model.training', 1, said)
+    assert not isinstance(told, Crash)
+    assert told.description == 'The loss became nan.'
+
+
+@pytest.mark.parametrize(('code', 'by'), [(-9, 'SIGKILL'), (143, 'SIGTERM'), (1, None), (2, None)])
+def test_exit_codes_that_tell_of_a_signal(code: int, by: str | None) -> None:
+    failure = _failure('naics_model.training', code, _Said())
+    assert isinstance(failure, Crash) is (by is not None)
+    assert (by or f'exit code {code}') in str(failure.description)
+
+
+def test_a_killed_leader_leaves_none_of_its_processes(job_module: str, tmp_path: Path) -> None:
+    result = run_asset('leaves a child', job_module, tmp_path / 'result.json')
+    assert not result.success
+    # Each try was killed.
+    assert tries(result) == 3
+    error = result.failure_data_for_node('model').error
+    while error.cause:
+        error = error.cause
+    assert 'pretend_job was killed (SIGKILL)' in error.message
+    ended(int((tmp_path / 'result.pids').read_text()))
+
+
+def ended(pid: int) -> None:
+    """Check that a process is gone; it may take a moment to be reaped by its new parent."""
+    _gone, alive = psutil.wait_procs(
+        [psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=10
+    )
+    assert alive == []
+
+
 def test_an_interrupt_ends_the_job_and_its_children(job_module: str, tmp_path: Path) -> None:
     pid_file = tmp_path / 'result.pids'
 
@@ -105,16 +179,12 @@ def test_an_interrupt_ends_the_job_and_its_children(job_module: str, tmp_path: P
     threading.Thread(target=interrupt_when_running, daemon=True).start()
     result = run_asset('sleeps', job_module, tmp_path / 'result.json')
     assert not result.success
-    child = int(pid_file.read_text())
-    # The child may take a moment to be reaped by its new parent.
-    _gone, alive = psutil.wait_procs(
-        [psutil.Process(child)] if psutil.pid_exists(child) else [], timeout=10
-    )
-    assert alive == []
+    assert tries(result) == 1
+    ended(int(pid_file.read_text()))
 
 
 def test_stopping_an_ended_job_does_nothing() -> None:
     process = subprocess.Popen(['true'], text=True, start_new_session=True)
     process.wait()
-    _stop(process)
+    _stop(process, 'nothing')
     assert process.returncode == 0

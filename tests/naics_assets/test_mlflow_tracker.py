@@ -1,5 +1,6 @@
 """MLflow runs follow Dagster's: nested, tagged, and never left RUNNING."""
 
+import json
 from pathlib import Path
 
 import dagster as dg
@@ -8,6 +9,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from PIL import Image
 
+from naics_assets.definitions import defs
 from naics_assets.lib.mlflow_tracker import MlflowTracker
 
 
@@ -16,6 +18,8 @@ def tracker(tmp_path: Path) -> MlflowTracker:
     return MlflowTracker(
         tracking_uri=f'sqlite:///{tmp_path / "mlflow.db"}',
         artifact_folder=str(tmp_path / 'artifacts'),
+        url='http://mlflow',
+        dagster_url='http://dagster',
     )
 
 
@@ -24,14 +28,18 @@ EDITION = dg.StaticPartitionsDefinition(['sample'])
 
 @dg.asset(partitions_def=EDITION)
 def index() -> dg.MaterializeResult:
-    return dg.MaterializeResult(data_version=dg.DataVersion('abc'))
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion('0123456789' * 6),
+        metadata={'path': dg.MetadataValue.path('/data/index'), 'size_mb': 2.5},
+    )
 
 
 @dg.asset(partitions_def=EDITION, deps=[index])
-def good(context: dg.AssetExecutionContext, mlflow: MlflowTracker) -> None:
+def good(context: dg.AssetExecutionContext, mlflow: MlflowTracker) -> dg.MaterializeResult:
     with mlflow.job_run(context) as run:
         assert run.environment['MLFLOW_RUN_ID'] == run.run_id
         run.log_outcome({'loss': 0.5})
+    return dg.MaterializeResult(metadata={'mlflow_run': run.link})
 
 
 @dg.asset(partitions_def=EDITION, deps=[good])
@@ -52,14 +60,30 @@ def test_a_job_gets_a_nested_run_under_the_dagster_run(tracker: MlflowTracker) -
         result = dg.materialize(
             [index, good], partition_key='sample', resources={'mlflow': tracker}, instance=instance
         )
-        linked = instance.get_run_by_id(result.run_id).tags['mlflow/run_id']
+        tags = instance.get_run_by_id(result.run_id).tags
+        linked, url = tags['mlflow/run_id'], tags['mlflow/url']
     runs = runs_of(tracker)
     job = runs['good · sample']
     parent = next(run for name, run in runs.items() if name.startswith('pipeline'))
     assert parent.info.run_id == linked
     assert job.data.tags['mlflow.parentRunId'] == parent.info.run_id
     assert job.data.tags['dagster/run_id'] == result.run_id
-    assert job.data.tags['naics/input/index'] == 'abc'
+    [made_from] = job.inputs.dataset_inputs
+    assert made_from.dataset.name == 'index · sample'
+    assert ('0123456789' * 6).startswith(made_from.dataset.digest)
+    assert json.loads(made_from.dataset.source) == {'uri': '/data/index'}
+    assert json.loads(made_from.dataset.profile) == {
+        'size_mb': 2.5,
+        'data_version': '0123456789' * 6,
+    }
+    # Links in both directions.
+    for run in (job, parent):
+        assert run.data.tags['dagster/url'] == f'http://dagster/runs/{result.run_id}'
+        assert f'](http://dagster/runs/{result.run_id})' in run.data.tags['mlflow.note.content']
+    where = f'http://mlflow/#/experiments/{job.info.experiment_id}/runs/'
+    assert url == where + parent.info.run_id
+    [made] = result.asset_materializations_for_node('good')
+    assert made.metadata['mlflow_run'].value == where + job.info.run_id
     assert job.data.metrics == parent.data.metrics == {'loss': 0.5}
     assert {run.info.status for run in runs.values()} == {'FINISHED'}
 
@@ -75,6 +99,65 @@ def test_a_failed_job_leaves_nothing_running(tracker: MlflowTracker) -> None:
     runs = runs_of(tracker)
     statuses = {name.split(' ·')[0]: run.info.status for name, run in runs.items()}
     assert statuses == {'good': 'FINISHED', 'bad': 'FAILED', 'pipeline': 'FAILED'}
+
+
+def test_a_step_tried_again_has_a_run_for_each_try(tracker: MlflowTracker) -> None:
+    @dg.asset(partitions_def=EDITION, retry_policy=dg.RetryPolicy(max_retries=1))
+    def shaky(context: dg.AssetExecutionContext, mlflow: MlflowTracker) -> None:
+        with mlflow.job_run(context):
+            if context.retry_number == 0:
+                raise dg.Failure('a crash')
+
+    result = dg.materialize([shaky], partition_key='sample', resources={'mlflow': tracker})
+    statuses = {name: run.info.status for name, run in runs_of(tracker).items()}
+    assert statuses == {
+        'shaky · sample': 'FAILED',
+        'shaky · sample · try 2': 'FINISHED',
+        f'pipeline · sample · {result.run_id[:8]}': 'FINISHED',
+    }
+
+
+@pytest.mark.parametrize(
+    ('ended', 'closed'),
+    [
+        (dg.DagsterRunStatus.FAILURE, 'FAILED'),
+        (dg.DagsterRunStatus.CANCELED, 'KILLED'),
+        (dg.DagsterRunStatus.STARTED, 'RUNNING'),
+    ],
+)
+def test_what_a_killed_step_left_open_is_closed_when_its_run_has_ended(
+    ended: dg.DagsterRunStatus, closed: str, tracker: MlflowTracker
+) -> None:
+    with dg.instance_for_test() as instance:
+        result = dg.materialize(
+            [index, good],
+            partition_key='sample',
+            resources={'mlflow': tracker},
+            instance=instance,
+        )
+        client = MlflowClient(tracker.tracking_uri)
+        for run in runs_of(tracker).values():
+            client.update_run(run.info.run_id, status='RUNNING')
+        stranger = client.create_run(run.info.experiment_id, tags={'dagster/run_id': 'another'})
+        of = instance.get_run_by_id(result.run_id)
+        context = dg.build_run_status_sensor_context(
+            sensor_name='close_mlflow_runs_of_failures',
+            dagster_event=result.all_events[-1],
+            dagster_instance=instance,
+            dagster_run=of,
+            resources={'mlflow': tracker},
+        )
+        instance.delete_run(result.run_id)
+        instance.add_run(of._replace(status=ended))
+        sensor = defs().resolve_sensor_def('close_mlflow_runs_of_failures')
+        sensor(context)
+    statuses = {
+        run.info.status
+        for run in runs_of(tracker).values()
+        if run.info.run_id != stranger.info.run_id
+    }
+    assert statuses == {closed}
+    assert client.get_run(stranger.info.run_id).info.status == 'RUNNING'
 
 
 def test_a_report_is_attached_with_pictures_that_runs_can_be_compared_by(

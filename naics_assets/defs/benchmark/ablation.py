@@ -57,6 +57,6 @@ def curriculum_ablation(
         'page',
         {
             'table': dg.MetadataValue.md(page.read_text(encoding='utf-8')),
-            'mlflow_run': run.run_id,
+            'mlflow_run': run.link,
         },
     )

@@ -63,7 +63,7 @@ def benchmark_asset(protocol: Protocol) -> dg.AssetsDefinition:
             run.log_outcome(result['metrics'], protocol.name)
         table = markdown_table(overview(result['metrics']))
         return job_result(
-            result, 'metrics', {'overview': dg.MetadataValue.md(table), 'mlflow_run': run.run_id}
+            result, 'metrics', {'overview': dg.MetadataValue.md(table), 'mlflow_run': run.link}
         )
 
     return benchmark

@@ -44,7 +44,7 @@ def evaluation_report(
         {
             'report': dg.MetadataValue.md(files['evaluation_report'].read_text(encoding='utf-8')),
             'report_page': dg.MetadataValue.path(files['evaluation_report_html']),
-            'mlflow_run': run.run_id,
+            'mlflow_run': run.link,
             **pictures,
         },
     )

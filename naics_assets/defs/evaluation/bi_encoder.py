@@ -37,4 +37,4 @@ def bi_encoder(
             result_path,
         )
         run.log_outcome(result['metrics'])
-    return job_result(result, 'metrics', {'mlflow_run': run.run_id})
+    return job_result(result, 'metrics', {'mlflow_run': run.link})

@@ -50,7 +50,7 @@ def measuring_asset(
             run.log_outcome(result['metrics'])
         table = markdown_table(overview(result['metrics']))
         return job_result(
-            result, 'metrics', {'overview': dg.MetadataValue.md(table), 'mlflow_run': run.run_id}
+            result, 'metrics', {'overview': dg.MetadataValue.md(table), 'mlflow_run': run.link}
         )
 
     return measure

@@ -26,19 +26,15 @@ def refined_embeddings(
     mlflow: MlflowTracker,
 ) -> dg.MaterializeResult:
     folder = paths.edition(context.partition_key)
-    arguments: list[str | Path] = [*jobs.trainer(), '--embeddings', folder.text_embeddings]
+    arguments: list[str | Path] = ['--embeddings', folder.text_embeddings]
     arguments += ['--descriptions', folder.descriptions]
-    arguments += ['--out', folder.refined_embeddings, '--run_dir', folder.refinement]
+    arguments += ['--out', folder.refined_embeddings]
     with plain_errors(), mlflow.job_run(context) as run:
-        result = jobs.run(
-            context,
-            'naics_model.refinement',
-            arguments,
-            folder.refinement / 'result.json',
-            environment=run.environment,
+        result = jobs.train(
+            context, 'naics_model.refinement', arguments, folder.refinement, run.environment
         )
     return job_result(
         result,
         'embeddings',
-        {'mlflow_run': run.run_id, **table_metadata(folder.refined_embeddings)},
+        {'mlflow_run': run.link, **table_metadata(folder.refined_embeddings)},
     )

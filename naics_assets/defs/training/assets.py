@@ -34,5 +34,5 @@ def text_embeddings(
     with plain_errors(), mlflow.job_run(context) as run:
         result = jobs.run(context, 'naics_model.encoder', arguments, result_path)
     return job_result(
-        result, 'embeddings', {'mlflow_run': run.run_id, **table_metadata(folder.text_embeddings)}
+        result, 'embeddings', {'mlflow_run': run.link, **table_metadata(folder.text_embeddings)}
     )

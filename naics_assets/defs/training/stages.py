@@ -37,25 +37,25 @@ def stage_asset(name: str, curriculum: str, previous: str | None) -> dg.AssetsDe
         mlflow: MlflowTracker,
     ) -> dg.MaterializeResult:
         folder = paths.edition(context.partition_key)
-        run_dir = folder.stage(name)
-        arguments: list[str | Path] = ['fit', *jobs.trainer(), '--curriculum', curriculum]
+        arguments: list[str | Path] = ['fit', '--curriculum', curriculum]
         arguments += ['--data.relation_index', folder.relation_index]
         arguments += ['--data.token_cache', folder.token_cache]
-        arguments += ['--data.activities', folder.activities, '--run_dir', run_dir]
-        if context.run.tags.get('dagster/retry_number'):
-            # A crashed run tried again goes on from its last checkpoint.
-            arguments += ['--ckpt_path', 'last']
+        arguments += ['--data.activities', folder.activities]
         if previous:
             arguments += ['--model.init_from', folder.stage(previous) / 'model']
         with plain_errors(), mlflow.job_run(context) as run:
-            result = jobs.run(
-                context,
-                'naics_model.training',
-                arguments,
-                run_dir / 'result.json',
-                environment=run.environment,
+            result = jobs.train(
+                context, 'naics_model.training', arguments, folder.stage(name), run.environment
             )
-        return job_result(result, 'model', {'mlflow_run': run.run_id})
+            run.log_outcome(
+                {
+                    'best_val_loss': result['metrics']['best_val_loss'],
+                    'seconds': result['seconds'],
+                    'peak_memory_mb': result['peak_memory_bytes'] / 1e6,
+                },
+                group=name,
+            )
+        return job_result(result, 'model', {'mlflow_run': run.link})
 
     return stage
 

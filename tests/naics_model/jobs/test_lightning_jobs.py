@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,19 +17,22 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from naics_model.errors import ConfigurationError, DataError, NaicsError
-from naics_model.jobs.checkpoints import TrainableCheckpoint, best_checkpoint, resume_path
+from naics_model.jobs.checkpoints import TrainableCheckpoint, best_checkpoint
 from naics_model.jobs.lightning import (
     EpochReport,
     add_trainer_options,
     check_placement,
-    choose_logger,
     flat,
     make_trainer,
     require_finite,
+    within_steps,
 )
 from naics_model.jobs.optimiser import parameter_groups, warmup_cosine
 from naics_model.jobs.reporting import Reporter
+from naics_model.jobs.resume import Attempt, require_checkpoint
 from naics_model.jobs.seeds import derived_seed
+from naics_model.jobs.tracking import choose_logger, log_checkpoints
+from naics_model.storage.files import sha256_of
 
 
 class Line(TrainableCheckpoint):
@@ -81,19 +85,21 @@ def run(
     reporter: Reporter,
     epochs: int,
     *,
-    resume: Path | None = None,
+    resume: str | None = None,
     keep_best: int = 1,
+    rate: float = 0.1,
 ) -> tuple[Trainer, EpochReport]:
     report = EpochReport(reporter, lines=True)
+    attempt = Attempt(run_dir, {'rate': rate}, {})
     trainer = make_trainer(
         trainer_settings('--trainer.max_epochs', str(epochs)),
         run_dir=run_dir,
         logger=choose_logger(run_dir, {}),
         keep_best=keep_best,
-        callbacks=[report],
+        callbacks=[attempt, report],
     )
     loader = DataLoader(torch.ones(2, 1), batch_size=1)
-    trainer.fit(model, loader, loader, ckpt_path=resume)
+    trainer.fit(model, loader, loader, ckpt_path=attempt.checkpoint(resume, reporter))
     return trainer, report
 
 
@@ -137,9 +143,8 @@ def test_resuming_goes_on_with_weights_and_history(tmp_path: Path, reporter: Rep
     _, whole_report = run(whole, tmp_path / 'whole', reporter, 4)
 
     run(Line(), tmp_path / 'parts', reporter, 2)
-    last = resume_path('last', tmp_path / 'parts', reporter)
     parts = Line()
-    trainer, report = run(parts, tmp_path / 'parts', reporter, 4, resume=last)
+    trainer, report = run(parts, tmp_path / 'parts', reporter, 4, resume='last')
     assert trainer.global_step == 8
     assert parts.slope.item() == whole.slope.item()
     assert report.history == whole_report.history
@@ -162,13 +167,72 @@ def test_a_fresh_start_removes_another_fit_s_checkpoints(
     old = tmp_path / 'checkpoints' / 'epoch=9.ckpt'
     old.parent.mkdir()
     old.touch()
-    assert resume_path('last', tmp_path, reporter) is None
+    trainer, _ = run(Line(), tmp_path, reporter, 1, resume='last')
+    assert trainer.global_step == 2
     assert not old.exists()
 
 
-def test_a_named_checkpoint_must_be_there(tmp_path: Path, reporter: Reporter) -> None:
+def test_a_named_checkpoint_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r'does not exist'):
-        resume_path(str(tmp_path / 'gone.ckpt'), tmp_path, reporter)
+        require_checkpoint(str(tmp_path / 'gone.ckpt'))
+    for ckpt_path in (None, 'last', 'unfinished'):
+        require_checkpoint(ckpt_path)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'content', 'said'),
+    [
+        ({'rate': 0.1, 'size': [2, 3]}, 'codes', 'going on from'),
+        ({'rate': 0.2, 'size': [2, 3]}, 'codes', 'had other settings: rate'),
+        ({'rate': 0.1}, 'codes', 'had other settings: size'),
+        ({'rate': 0.1, 'size': [2, 3]}, 'other codes', 'had other inputs: index'),
+    ],
+)
+def test_only_the_very_fit_that_was_cut_off_is_gone_on_with(
+    settings: dict[str, Any],
+    content: str,
+    said: str,
+    tmp_path: Path,
+    reporter: Reporter,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    index = tmp_path / 'index'
+    index.write_text('codes')
+    first = Attempt(tmp_path, {'rate': 0.1, 'size': [2, 3]}, {'index': index, 'entries': None})
+    assert first.checkpoint('unfinished', reporter) is None
+    first.setup(Trainer(logger=False, barebones=True), Line(), 'fit')
+    # Cut off before an epoch was finished, and after.
+    assert first.checkpoint('unfinished', reporter) is None
+    assert 'no epoch was finished' in capsys.readouterr().err
+    last = tmp_path / 'checkpoints' / 'last.ckpt'
+    last.touch()
+    index.write_text(content)
+    again = Attempt(tmp_path, settings, {'index': index, 'entries': None})
+    found = again.checkpoint('unfinished', reporter)
+    assert said in capsys.readouterr().err
+    assert found == (last if said == 'going on from' else None)
+    # What is finished is done anew.
+    first.finished()
+    assert first.checkpoint('unfinished', reporter) is None
+
+
+@pytest.mark.parametrize(
+    ('most', 'epochs', 'steps', 'expected'),
+    [
+        (None, 4, 13, (4, 13)),
+        (52, 4, 13, (4, 13)),
+        (20, 2, 8, (2, 8)),
+        (12, 2, 8, (2, 6)),
+        (8, 2, 8, (1, 8)),
+        (3, 4, 13, (1, 3)),
+        (1, 4, 13, (1, 1)),
+        (51, 4, 13, (4, 12)),
+    ],
+)
+def test_a_try_has_at_most_so_many_steps(
+    most: int | None, epochs: int, steps: int, expected: tuple[int, int]
+) -> None:
+    assert within_steps(most, epochs, steps) == expected
 
 
 def test_a_fit_without_an_epoch_has_no_best(tmp_path: Path, reporter: Reporter) -> None:
@@ -204,30 +268,96 @@ def test_a_missing_gpu_is_told_before_lightning_looks(
         check_placement(settings)
 
 
-def test_figures_go_to_the_launcher_s_mlflow_run_which_stays_open(
-    tmp_path: Path, reporter: Reporter, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def launched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[MlflowClient, str]]:
+    """A tracker, and a run in it that a launcher made for this job."""
     uri = f'sqlite:///{tmp_path}/mlflow.db'
     client = MlflowClient(uri)
     experiment = client.create_experiment('e', artifact_location=str(tmp_path / 'artifacts'))
-    launched = client.create_run(experiment).info.run_id
+    run_id = client.create_run(experiment, tags={'dagster/asset': 'stage'}).info.run_id
     monkeypatch.setenv('MLFLOW_TRACKING_URI', uri)
-    monkeypatch.setenv('MLFLOW_RUN_ID', launched)
+    monkeypatch.setenv('MLFLOW_RUN_ID', run_id)
+    monkeypatch.setenv('MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL', '0.1')
     before = mlflow.get_tracking_uri()
-    try:
-        logger = choose_logger(tmp_path, {'model.rank': 8})
-        run(Line(), tmp_path, reporter, 2)
-        # A retry of the same run, with another value: MLflow would refuse to change it.
-        choose_logger(tmp_path, {'model.rank': 16, 'model.rate': 0.1})
-    finally:
-        mlflow.set_tracking_uri(before)
-    found = client.get_run(launched)
-    assert logger is not False
+    yield client, run_id
+    mlflow.set_tracking_uri(before)
+
+
+def test_figures_go_to_the_launcher_s_mlflow_run_which_stays_open(
+    tmp_path: Path, reporter: Reporter, launched: tuple[MlflowClient, str]
+) -> None:
+    client, run_id = launched
+    choose_logger(tmp_path, {'model.rank': 8})
+    run(Line(), tmp_path, reporter, 2)
+    # A retry of the same run, with another value: MLflow would refuse to change it.
+    choose_logger(tmp_path, {'model.rank': 16, 'model.rate': 0.1})
+    found = client.get_run(run_id)
     assert found.info.status == 'RUNNING'
     assert found.data.params == {'model.rank': '8', 'model.rate': '0.1'}
-    assert {'train/loss', 'val/loss'} <= set(found.data.metrics)
-    assert len(client.get_metric_history(launched, 'val/loss')) == 2
-    assert len(client.search_runs([experiment])) == 1
+    assert {'train/loss', 'val/loss', 'system/cpu_utilization_percentage'} <= set(
+        found.data.metrics
+    )
+    assert len(client.get_metric_history(run_id, 'val/loss')) == 2
+    assert len(client.search_runs([found.info.experiment_id])) == 1
+
+
+def test_a_fit_that_goes_on_has_its_whole_curve_in_its_own_run(
+    tmp_path: Path, reporter: Reporter, launched: tuple[MlflowClient, str]
+) -> None:
+    client, first = launched
+    run(Line(), tmp_path, reporter, 2)
+    experiment = client.get_run(first).info.experiment_id
+    second = client.create_run(experiment).info.run_id
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('MLFLOW_RUN_ID', second)
+        run(Line(), tmp_path, reporter, 4, resume='last')
+    curves = [client.get_metric_history(name, 'val/loss') for name in (first, second)]
+    steps = [[point.step for point in curve] for curve in curves]
+    assert steps == [[1, 3], [1, 3, 5, 7]]
+    assert [point.value for point in curves[1]][:2] == [point.value for point in curves[0]]
+
+
+def test_kept_checkpoints_are_logged_models_of_the_run(
+    tmp_path: Path, reporter: Reporter, launched: tuple[MlflowClient, str]
+) -> None:
+    client, run_id = launched
+    trainer, report = run(Line(), tmp_path, reporter, 3, keep_best=2)
+    best, score = best_checkpoint(trainer)
+    exported = tmp_path / 'model'
+    exported.mkdir()
+    (exported / 'config.json').write_text('{}')
+    log_checkpoints(trainer, best, exported, reporter)
+    found = client.search_logged_models([client.get_run(run_id).info.experiment_id])
+    models = {model.name: model for model in found}
+    assert set(models) == {'stage-epoch_1', 'stage-epoch_2'}
+    last = models['stage-epoch_2']
+    assert last.status == 'READY'
+    assert last.source_run_id == run_id
+    assert last.tags['checkpoint_sha256'] == sha256_of(best)
+    [measured] = last.metrics
+    assert (measured.key, measured.step) == ('checkpoint/val_loss', 6)
+    assert measured.value == pytest.approx(score)
+    assert [file.path for file in client.list_logged_model_artifacts(last.model_id)] == [
+        'config.json'
+    ]
+    # The curve of the epochs is as it was.
+    assert len(client.get_metric_history(run_id, 'val/loss')) == len(report.history)
+    outputs = {output.model_id for output in client.get_run(run_id).outputs.model_outputs}
+    assert outputs == {model.model_id for model in models.values()}
+
+
+def test_a_tracker_that_fails_at_the_end_costs_no_fit(
+    tmp_path: Path,
+    reporter: Reporter,
+    launched: tuple[MlflowClient, str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    client, run_id = launched
+    trainer, _ = run(Line(), tmp_path, reporter, 1)
+    best, _ = best_checkpoint(trainer)
+    client.delete_run(run_id)
+    log_checkpoints(trainer, best, None, reporter)
+    assert 'MLflow did not take the checkpoints' in capsys.readouterr().err
 
 
 def test_nested_settings_become_dotted_names() -> None:

@@ -275,6 +275,28 @@ def test_two_processes_train_one_model_and_write_once(
     assert all(ipaddress.ip_address(address).is_loopback for address in listening), listening
 
 
+def test_one_process_has_the_loss_curve_of_two_with_the_same_batch(
+    edition: Any, stage_file: Path, tmp_path: Path
+) -> None:
+    # Without what looks at all codes of a process's step at once: the balance of experts, and what
+    # queries are told from.
+    local = ['--model.weights.load_balance=0', '--model.weights.activities=0']
+    local += ['--trainer.max_epochs=3', '--data.shards=2']
+    histories = []
+    for count in (1, 2):
+        run_dir = tmp_path / str(count)
+        devices = f'--trainer.devices={count}'
+        done = start(fit_arguments(edition, stage_file, run_dir, *local, devices))
+        assert done.returncode == 0, done.stderr
+        details = result_of(run_dir)['details']
+        assert details['processes'] == count
+        assert details['steps'] == 15
+        histories.append(details['history'])
+    for one, two in zip(*histories, strict=True):
+        assert one == pytest.approx(two, rel=1e-5, abs=1e-6)
+    assert histories[0][-1]['train/loss'] < histories[0][0]['train/loss']
+
+
 def test_every_process_ends_with_the_launcher(
     edition: Any, stage_file: Path, tmp_path: Path
 ) -> None:
@@ -326,6 +348,8 @@ def listen_addresses(job: subprocess.Popen[str], addresses: set[str]) -> None:
         (['--config', 'huge'], r'the profiles are cpu, gpu, smoke'),
         (['--data.pool_size', '3'], r'pool of 3 codes is too small'),
         (['--trainer.devices', '-1'], r'--trainer.devices -1 is not a number of devices'),
+        (['--max_steps', '0'], r'max_steps'),
+        (['--ckpt_path', 'gone.ckpt'], r'--ckpt_path gone.ckpt does not exist'),
     ],
 )
 def test_a_wrong_setting_is_one_sentence_and_exit_code_1(
@@ -374,6 +398,34 @@ def test_a_loss_that_is_no_number_ends_the_job_with_its_step(
     assert done.returncode == 1
     assert re.search(r'Error: The loss became (nan|inf) at step 1:', done.stderr)
     assert 'Traceback' not in done.stderr
+
+
+def test_a_dry_run_says_what_would_be_trained_and_writes_nothing(
+    edition: Any, stage_file: Path, tmp_path: Path
+) -> None:
+    run_dir = tmp_path / 'run'
+    more = ['--dry-run', '--max-steps=8', '--trainer.devices=2']
+    done = start(fit_arguments(edition, stage_file, run_dir, *more))
+    assert done.returncode == 0, done.stderr
+    said = ' '.join(done.stdout.split())
+    assert re.search(r'fit 2 epochs of 4 steps, 2 processes \(cpu, 32-true\)', said)
+    assert re.search(r'cost about \d+ seconds, \d\.\d GB for each process', said)
+    for words in (
+        'stage small',
+        'asked for 1: 75 %, 5: 25 %',
+        'in each of 2 shards',
+        'tiny-random',
+    ):
+        assert words in said
+    assert done.stderr == ''
+    assert not run_dir.exists()
+
+
+def test_a_try_is_cut_to_so_many_steps(edition: Any, stage_file: Path, tmp_path: Path) -> None:
+    done = start(fit_arguments(edition, stage_file, tmp_path, '--max_steps=3'))
+    assert done.returncode == 0, done.stderr
+    assert result_of(tmp_path)['details']['steps'] == 3
+    assert NaicsEmbedder.from_pretrained(tmp_path / 'model').encode(['glass']).shape == (1, 8)
 
 
 def test_help_and_print_config_teach() -> None:

@@ -89,9 +89,7 @@ def materialise(edition: str, profile: str, max_steps: int = 0) -> int:
                 raise_on_error=False,
                 run_config={
                     'loggers': {'console': {'config': {'log_level': 'INFO'}}},
-                    'resources': {
-                        'jobs': {'config': {'profile': profile, 'max_steps': max_steps}}
-                    },
+                    'resources': {'jobs': {'config': {'profile': profile, 'max_steps': max_steps}}},
                 },
             )
         minutes, seconds = divmod(round(time.monotonic() - started), 60)

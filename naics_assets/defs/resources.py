@@ -1,6 +1,7 @@
 """The resources of the graph, configured from the environment (`.env.example` lists the names)."""
 
 import os
+from urllib.parse import urlsplit, urlunsplit
 
 import dagster as dg
 
@@ -31,13 +32,21 @@ def resources() -> dg.Definitions:
                 artifact_folder=(
                     str(data_dir / 'mlartifacts') if tracking_uri.startswith('sqlite') else ''
                 ),
-                url=os.environ.get('NAICS_MLFLOW_URL') or _address(tracking_uri),
-                dagster_url=os.environ.get('NAICS_DAGSTER_URL') or 'http://127.0.0.1:3000',
+                url=(os.environ.get('NAICS_MLFLOW_URL') or _address(tracking_uri)).rstrip('/'),
+                dagster_url=(os.environ.get('NAICS_DAGSTER_URL') or 'http://127.0.0.1:3000').rstrip(
+                    '/'
+                ),
             ),
         }
     )
 
 
 def _address(tracking_uri: str) -> str:
-    """Return where people see MLflow: the server itself, or that of `make dev`."""
-    return tracking_uri.rstrip('/') if tracking_uri.startswith('http') else 'http://127.0.0.1:5000'
+    """Return where people see MLflow: the server itself, or that of `make dev`.
+
+    Without the name and password that may stand in it: links are shown to everyone.
+    """
+    parts = urlsplit(tracking_uri)
+    if parts.scheme not in ('http', 'https'):
+        return 'http://127.0.0.1:5000'
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition('@')[2]))

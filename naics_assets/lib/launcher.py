@@ -68,6 +68,12 @@ class JobLauncher(dg.ConfigurableResource):
     max_steps: int = 0
     launch: str = ''
 
+    @property
+    def choices(self) -> dict[str, str]:
+        """What was chosen for jobs that train, in words, without what was left to the profile."""
+        said = {'profile': self.profile, 'processes': self.processes, 'max_steps': self.max_steps}
+        return {name: str(value) for name, value in said.items() if value}
+
     def backbone(self) -> str:
         """Return the name of the profile's backbone, which the token cache has to be cut for."""
         settings = yaml.safe_load(profile_path(self.profile, TRAINING_PROFILES).read_text('utf-8'))
@@ -144,6 +150,8 @@ class JobLauncher(dg.ConfigurableResource):
                 is a `Crash` where the job did not end by itself, but was killed.
         """
         job_id = uuid.uuid4().hex
+        # Whatever is there at the end is of this job.
+        result_path.unlink(missing_ok=True)
         with dg.open_pipes_session(
             context=context,
             context_injector=dg.PipesTempFileContextInjector(),
@@ -157,6 +165,8 @@ class JobLauncher(dg.ConfigurableResource):
                     # Waiting threads sleep: where a neighbour keeps a core busy, threads that spin
                     # for it make a step of two cores take 16 seconds in place of 3.
                     'OMP_WAIT_POLICY': 'PASSIVE',
+                    # As long as the job gets from here.
+                    'TORCH_ELASTIC_SHUTDOWN_TIMEOUT': str(SAVE_SECONDS),
                     **os.environ,
                     **session.get_bootstrap_env_vars(),
                     **(environment or {}),
@@ -184,7 +194,10 @@ class JobLauncher(dg.ConfigurableResource):
                 reader.join(TERMINATE_SECONDS)
         _observe_epochs(context, session, observed)
         if process.returncode != 0:
-            raise _failure(module, process.returncode, said)
+            failure = _failure(module, process.returncode, said)
+            if not (isinstance(failure, Crash) and result_path.is_file()):
+                raise failure
+            context.log.warning('The job was killed after it had written its result.')
         return read_json(result_path)
 
 
@@ -255,17 +268,20 @@ def _stop(process: subprocess.Popen[str], job_id: str) -> None:
     """End a job and all its processes: ask, wait, insist.
 
     SIGINT and SIGTERM go to the job's process group, where torchrun passes them on to its ranks.
-    Whatever is still there then is killed, wherever it is on this machine.
+    Whatever is still there then is killed, wherever it is on this machine; at once, if this process
+    is interrupted a second time.
     """
-    for signal_number, seconds in (
-        (signal.SIGINT, SAVE_SECONDS),
-        (signal.SIGTERM, TERMINATE_SECONDS),
-    ):
-        if process.poll() is None:
-            os.killpg(process.pid, signal_number)
-            _wait(process, seconds)
-    for left in psutil.process_iter():
-        with suppress(psutil.Error):
-            if left.environ().get(_JOB_ID) == job_id:
-                left.kill()
-    process.wait()
+    try:
+        for signal_number, seconds in (
+            (signal.SIGINT, SAVE_SECONDS),
+            (signal.SIGTERM, TERMINATE_SECONDS),
+        ):
+            if process.poll() is None:
+                os.killpg(process.pid, signal_number)
+                _wait(process, seconds)
+    finally:
+        for left in psutil.process_iter():
+            with suppress(psutil.Error):
+                if left.environ().get(_JOB_ID) == job_id:
+                    left.kill()
+        process.wait()

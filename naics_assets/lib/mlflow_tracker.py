@@ -45,6 +45,9 @@ def _client(tracking_uri: str) -> MlflowClient:
     # Imported here, because importing mlflow takes longer than loading the whole graph.
     from mlflow import MlflowClient
 
+    if tracking_uri.startswith('sqlite:///'):
+        database = Path(tracking_uri.removeprefix('sqlite:///'))
+        database.parent.mkdir(parents=True, exist_ok=True)
     return MlflowClient(tracking_uri)
 
 
@@ -87,6 +90,27 @@ class JobRun:
             for start in range(0, len(entries), _METRICS_A_BATCH):
                 client.log_batch(run_id, entries[start : start + _METRICS_A_BATCH])
 
+    def log_headlines(self, metrics: Mapping[str, float]) -> None:
+        """Log the first figures of a report on the parent, where MLflow's charts begin with them:
+        groups stand in the order of the alphabet.
+
+        Args:
+            metrics: by name.
+        """
+        entries = [
+            _metric(f'at a glance/{name.replace("/", " ")}', value)
+            for name, value in metrics.items()
+        ]
+        _client(self.tracking_uri).log_batch(self.parent_id, metrics=entries)
+
+    def log_choices(self, choices: Mapping[str, str]) -> None:
+        """Log what a person chose for the whole run of the graph as the parent's parameters."""
+        client = _client(self.tracking_uri)
+        known = client.get_run(self.parent_id).data.params
+        for name, value in choices.items():
+            if name not in known:  # MLflow keeps the first value for good
+                client.log_param(self.parent_id, name, value)
+
     def log_report(self, files: Iterable[Path]) -> None:
         """Attach the files of a report to the run; its pictures so that runs can be compared.
 
@@ -125,18 +149,15 @@ class MlflowTracker(dg.ConfigurableResource):
     def job_run(self, context: dg.AssetExecutionContext) -> Iterator[JobRun]:
         """Yield a nested run for the step's job, created before the job is launched.
 
-        The run ends FINISHED or FAILED with the block, and so does its parent, which is opened
-        again by the next job: a step that fails or is cancelled leaves nothing RUNNING. Where the
-        step is killed outright its job closes both (`jobs/watchdog.py`), and where the job is, too,
-        `close_abandoned` does. Each try of a step has a run of its own.
+        The run ends FINISHED, FAILED or KILLED with the block, and so does its parent, which is
+        opened again by the next job: a step that fails or is cancelled leaves nothing RUNNING.
+        Where the step is killed outright its job closes both (`jobs/watchdog.py`), and where the
+        job is, too, `close_abandoned` does. Each try of a step has a run of its own.
 
         Args:
             context: the step's context; its asset, partition and run become the run's tags, and the
                 assets it is made from its datasets, with their data versions.
         """
-        if self.tracking_uri.startswith('sqlite:///'):
-            database = Path(self.tracking_uri.removeprefix('sqlite:///'))
-            database.parent.mkdir(parents=True, exist_ok=True)
         client = _client(self.tracking_uri)
         experiment_id = self._experiment_id(client)
         parent_id = self._parent_run(client, experiment_id, context)
@@ -150,13 +171,16 @@ class MlflowTracker(dg.ConfigurableResource):
             **self._links(context, f'`{asset}` of edition {context.partition_key}{again}'),
         }
         run_id = client.create_run(experiment_id, tags=tags).info.run_id
-        url = f'{self.url}/#/experiments/{experiment_id}/runs/{run_id}'
-        context.log.info(f'{FIRST_WORDS}{url}')
-        _log_inputs(client, run_id, context)
         status = 'FAILED'
         try:
+            url = f'{self.url}/#/experiments/{experiment_id}/runs/{run_id}'
+            context.log.info(f'{FIRST_WORDS}{url}')
+            _log_inputs(client, run_id, context)
             yield JobRun(run_id, parent_id, self.tracking_uri, url)
             status = 'FINISHED'
+        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+            status = 'KILLED'
+            raise
         finally:
             client.set_terminated(run_id, status)
             _settle(client, experiment_id, parent_id)
@@ -213,7 +237,7 @@ class MlflowTracker(dg.ConfigurableResource):
             return str(found[0].info.run_id)
         tags = {
             'naics/role': 'pipeline',
-            RUN_NAME: f'pipeline · {context.partition_key} · {run_id[:8]}',
+            RUN_NAME: f'{context.partition_key} · {run_id[:8]}',
             **self._links(context, f'The graph for edition {context.partition_key}'),
         }
         created = str(client.create_run(experiment_id, tags=tags).info.run_id)
@@ -245,7 +269,8 @@ def _settle(client: MlflowClient, experiment_id: str, parent_id: str) -> None:
     jobs = _all_runs(client, experiment_id, f"tags.`{PARENT_RUN_ID}` = '{parent_id}'")
     last = {run.data.tags.get(ASSET): run.info.status for run in jobs}
     if 'RUNNING' not in last.values():
-        whole = 'FINISHED' if set(last.values()) <= {'FINISHED'} else 'FAILED'
+        # The worst of them.
+        whole = max(last.values(), key=('FINISHED', 'KILLED', 'FAILED').index)
         client.set_terminated(parent_id, whole)
 
 

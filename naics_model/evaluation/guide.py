@@ -42,6 +42,16 @@ SUMMARY_OF = ('text', 'text_nearest', 'refined', 'refined_nearest', 'lexical', '
 """The methods that a summary sets side by side, in the order of its columns."""
 
 
+def first_figures(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return those of a report's figures that a summary shows, of the methods that it shows.
+
+    Args:
+        metrics: by `<method>/<group>/<name>`.
+    """
+    keys = [f'{method}/{metric.key}' for metric in SUMMARY for method in SUMMARY_OF]
+    return {key: metrics[key] for key in keys if key in metrics}
+
+
 def overview(metrics: Mapping[str, float]) -> pl.DataFrame:
     """Return the first figures of whatever was measured, a row a figure and a column a method.
 

@@ -1,7 +1,6 @@
 """Checkpoints of trainable weights.
 
-Writing them is Lightning's work (`lightning.make_trainer` says when and where), going on from one
-that of `resume.py`; exported models are the encoder's.
+Going on from one is the work of `resume.py`; exported models are the encoder's.
 """
 
 from __future__ import annotations
@@ -12,8 +11,56 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from naics_model.errors import ConfigurationError
+from naics_model.storage.files import atomic_write
+
+LAST = 'last.ckpt'
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint beside its place, and moves it there when it is whole.
+
+    Lightning's own writes it into the folder of temporary files, from where it is copied if that is
+    on another disk: a process killed meanwhile would leave half of it.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        with atomic_write(Path(path)) as temporary:
+            torch.save(checkpoint, temporary)
+
+
+def kept_checkpoints(folder: Path, keep_best: int) -> list[ModelCheckpoint]:
+    """Return the callbacks that write the best checkpoints by `val/loss`, and the last epoch's.
+
+    Two, and in this order: with `save_last` Lightning writes the last epoch only where it was among
+    the best, and each has to know of what the one before it kept.
+
+    Args:
+        folder: MLflow's run id exists on rank 0 only; without an explicit folder each rank would
+            choose its own.
+        keep_best: how many of the best.
+    """
+    best = ModelCheckpoint(
+        dirpath=folder,
+        filename='epoch={epoch}-val_loss={val/loss:.4f}',
+        auto_insert_metric_name=False,
+        monitor='val/loss',
+        save_top_k=keep_best,
+        # After the epoch is closed, so that a resumed fit starts with the next one.
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    last = ModelCheckpoint(
+        dirpath=folder,
+        filename=Path(LAST).stem,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    return [best, last]
 
 
 class TrainableCheckpoint(LightningModule):

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -103,6 +104,17 @@ def parse(parser: ArgumentParser, arguments: Sequence[str], profiles: Path) -> N
         raise ConfigurationError(
             f'The settings are not valid: {problem} (--help lists every option).'
         ) from None
+
+
+def flat(settings: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
+    """Return nested settings as one level, with dotted names as on the command line."""
+    result: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            result.update(flat(value, f'{prefix}{name}.'))
+        else:
+            result[prefix + name] = value
+    return result
 
 
 def require_file(path: Path, setting: str) -> None:

@@ -21,11 +21,11 @@ from dagster_pipes import DAGSTER_PIPES_CONTEXT_ENV_VAR
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import DDPStrategy
 
 from naics_model.errors import ConfigurationError, NaicsError
+from naics_model.jobs.checkpoints import AtomicCheckpoints, kept_checkpoints
 from naics_model.jobs.ranks import MEETING, are_started
 from naics_model.jobs.reporting import Reporter
 
@@ -119,17 +119,6 @@ def add_trainer_options(parser: ArgumentParser) -> None:
     )
 
 
-def flat(settings: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
-    """Return nested settings as one level, with dotted names as on the command line."""
-    result: dict[str, Any] = {}
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            result.update(flat(value, f'{prefix}{name}.'))
-        else:
-            result[prefix + name] = value
-    return result
-
-
 def check_placement(settings: Mapping[str, Any]) -> None:
     """Refuse devices that this process can not have, before anything is loaded for them.
 
@@ -196,20 +185,10 @@ def make_trainer(
         batches_per_step: how many each process has before an optimiser step.
     """
     without_chatter()
-    checkpoints = ModelCheckpoint(
-        # MLflow's run id exists on rank 0 only; without an explicit folder each rank would choose
-        # its own.
-        dirpath=run_dir / 'checkpoints',
-        filename='epoch={epoch}-val_loss={val/loss:.4f}',
-        auto_insert_metric_name=False,
-        monitor='val/loss',
-        save_top_k=keep_best,
-        save_last=True,
-        # After the epoch is closed, so that a resumed fit starts with the next one.
-        save_on_train_epoch_end=True,
-    )
     values = {**settings, **_placement(settings['accelerator'])}
-    values['callbacks'] = [*_as_list(values.get('callbacks')), *callbacks, checkpoints]
+    checkpoints = kept_checkpoints(run_dir / 'checkpoints', keep_best)
+    values['callbacks'] = [*_as_list(values.get('callbacks')), *callbacks, *checkpoints]
+    values['plugins'] = [*_as_list(values.get('plugins')), AtomicCheckpoints()]
     if values['enable_progress_bar'] is None:
         values['enable_progress_bar'] = watched_in_terminal()
     return Trainer(
@@ -241,7 +220,7 @@ def watched_in_terminal() -> bool:
     return sys.stderr.isatty() and DAGSTER_PIPES_CONTEXT_ENV_VAR not in os.environ
 
 
-def within_steps(most: int | None, epochs: int, steps: int) -> tuple[int, int]:
+def within_steps(most: int | None, epochs: int | None, steps: int) -> tuple[int | None, int]:
     """Return the number of epochs and of steps in each, so that there are at most so many steps.
 
     In whole epochs, because what is exported is chosen by the figures at an epoch's end.
@@ -251,7 +230,12 @@ def within_steps(most: int | None, epochs: int, steps: int) -> tuple[int, int]:
         epochs: as asked for.
         steps: of an epoch.
     """
-    if most is None or most >= epochs * steps:
+    if most is None:
+        return epochs, steps
+    # Lightning has two words for no end.
+    if epochs is None or epochs < 0:
+        epochs = most
+    if most >= epochs * steps:
         return epochs, steps
     epochs = min(-(-most // steps), epochs)
     return epochs, most // epochs
@@ -283,8 +267,8 @@ class EpochReport(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.logger is not None:
-            for step, figures in zip(self._steps, self.history, strict=True):
-                trainer.logger.log_metrics(figures, step)
+            for epoch, (step, figures) in enumerate(zip(self._steps, self.history, strict=True)):
+                trainer.logger.log_metrics({'epoch': epoch, **figures}, step)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -292,7 +276,8 @@ class EpochReport(Callback):
         step = trainer.global_step
         stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         if self._lines and stepped and step % trainer.log_every_n_steps == 0:
-            loss = outputs['loss'].item()
+            # Lightning has divided it, for the sum over a step's batches.
+            loss = outputs['loss'].item() * trainer.accumulate_grad_batches
             self._reporter.log(f'step {step}/{trainer.estimated_stepping_batches}: loss {loss:.4f}')
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

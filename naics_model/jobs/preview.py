@@ -14,6 +14,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from naics_model.console import plain_console
 from naics_model.jobs.cost import peak_memory_bytes
 from naics_model.jobs.lightning import without_chatter
+from naics_model.jobs.reporting import is_rank_zero
 
 # The first step prepares what later ones find ready.
 _STEPS = 3
@@ -97,6 +98,8 @@ def cost_in_words(
 
 def show(rows: Mapping[str, str]) -> None:
     """Print what would be trained: a label and a text in each row."""
+    if not is_rank_zero():
+        return
     console = plain_console()
     for label, text in rows.items():
         console.print(f'{label:<10} {text}')

@@ -1,24 +1,37 @@
 """Going on with a fit that was cut off: from which checkpoint, and whether it is the same fit.
 
-While a fit runs, `checkpoints/unfinished.json` beside its checkpoints says which fit they are of.
-It is written when the fit starts, removed when its result is there, and left by a crash.
+Each checkpoint says which fit it is of. While one runs, `checkpoints/unfinished.json` says so and
+whose it is; it is removed when the result is there, and left by a crash.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
+import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from naics_model.errors import DataError
-from naics_model.jobs.lightning import flat
+from naics_model.errors import ConfigurationError, DataError
+from naics_model.jobs.checkpoints import LAST
+from naics_model.jobs.command import flat
 from naics_model.jobs.reporting import Reporter, is_rank_zero
 from naics_model.storage.files import read_json, sha256_of, write_json
 
 _MARKER = 'unfinished.json'
-_LAST = 'last.ckpt'
+_NAMES = ('last', 'unfinished')
+# A job whose launcher was killed needs some seconds to notice, and to end.
+_WAIT_SECONDS = 60.0
+
+# What does not change what is trained.
+_APART = ('devices', 'enable_progress_bar', 'log_every_n_steps')
 
 
 def require_checkpoint(ckpt_path: str | None) -> None:
@@ -27,10 +40,17 @@ def require_checkpoint(ckpt_path: str | None) -> None:
     Raises:
         DataError: it is not.
     """
-    if ckpt_path not in (None, 'last', 'unfinished') and not Path(ckpt_path).is_file():
+    if ckpt_path is not None and ckpt_path not in _NAMES and not Path(ckpt_path).is_file():
         raise DataError(
             f'--ckpt_path {ckpt_path} does not exist: give a file, `last` or `unfinished`.'
         )
+
+
+def deciding(trainer: Mapping[str, Any], processes: int) -> dict[str, Any]:
+    """Return those of a trainer's settings that decide what a fit learns, as JSON values."""
+    kept = {k: v for k, v in trainer.items() if v is not None and k not in _APART}
+    plain: dict[str, Any] = json.loads(json.dumps(kept, default=str))
+    return plain | {'processes': processes}
 
 
 class Attempt(Callback):
@@ -57,6 +77,9 @@ class Attempt(Callback):
             },
         }
 
+    def state_dict(self) -> dict[str, Any]:
+        return {'identity': self.identity}
+
     def checkpoint(self, ckpt_path: str | None, reporter: Reporter) -> Path | None:
         """Return the checkpoint to go on from, or None for a fresh start.
 
@@ -67,53 +90,110 @@ class Attempt(Callback):
                 the same if it is of this very fit, which was cut off, so that a launcher can give
                 it on every try.
             reporter: is told which it is, and why.
+
+        Raises:
+            ConfigurationError: another job is training in this folder, and goes on.
         """
+        self._wait_for_another(reporter)
         found = self._found(ckpt_path, reporter)
         self._resumes = found is not None
         return found
 
     def _found(self, ckpt_path: str | None, reporter: Reporter) -> Path | None:
-        last = self._folder / _LAST
         if ckpt_path is None:
             return None
-        if ckpt_path not in ('last', 'unfinished'):
+        if ckpt_path not in _NAMES:
             return Path(ckpt_path)
-        if ckpt_path == 'unfinished':
-            marker = self._folder / _MARKER
-            if not marker.is_file():
-                return None
-            if other := self._difference(read_json(marker)):
-                reporter.log(f'starting afresh: the fit that was cut off here had {other}')
-                return None
+        last = self._folder / LAST
+        cut_off = self._marker.is_file()
+        if ckpt_path == 'unfinished' and not cut_off:
+            return None
         if not last.is_file():
             reporter.log('starting afresh: no epoch was finished before')
+            return None
+        if ckpt_path == 'unfinished' and (other := self._difference(last)):
+            reporter.log(
+                f'starting afresh: the fit that was cut off here had {other}; its checkpoints are '
+                f'kept in {self._aside}'
+            )
             return None
         reporter.log(f'going on from {last}')
         return last
 
-    def _difference(self, marked: Any) -> str:
-        """Return in words in what the marked fit differs from this one; empty if it is this one."""
-        for kind in ('inputs', 'settings'):
-            then, now = flat(marked.get(kind, {})), flat(self.identity[kind])
+    @property
+    def _marker(self) -> Path:
+        return self._folder / _MARKER
+
+    @property
+    def _aside(self) -> Path:
+        return self._folder.with_name('checkpoints_cut_off')
+
+    def _difference(self, path: Path) -> str:
+        """Return in words in what a checkpoint's fit differs from this one; empty if it is it."""
+        saved = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
+        theirs = saved['callbacks'].get(self.state_key, {}).get('identity', {})
+        for kind, ours in self.identity.items():
+            then, now = flat(theirs.get(kind, {})), flat(ours)
             odd = sorted(name for name in then | now if then.get(name) != now.get(name))
             if odd:
                 others = f' and {len(odd) - 1} more' if len(odd) > 1 else ''
                 return f'other {kind}: {odd[0]}{others}'
         return ''
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Mark the folder; before a fresh start remove the checkpoints of another fit.
+    def _wait_for_another(self, reporter: Reporter) -> None:
+        if not self._marker.is_file():
+            return
+        owner = read_json(self._marker)
+        deadline = time.monotonic() + _WAIT_SECONDS
+        told = False
+        while _is_at_work(owner):
+            if not told:
+                reporter.log(f'waiting for process {owner["pid"]}, which trains in {self._folder}')
+                told = True
+            if time.monotonic() > deadline:
+                raise ConfigurationError(
+                    f'Process {owner["pid"]} is training in {self._folder}: wait until it has '
+                    'ended, or choose another --run_dir.'
+                )
+            time.sleep(0.5)
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Mark the folder; before a fresh start clear it of the checkpoints of another fit.
+
+        Those of a fit that was cut off are put aside, for somebody may want to go on with it.
         Lightning lets no process come here before all have asked for the checkpoint.
         """
         if not is_rank_zero():
             return
         if not self._resumes:
+            if self._marker.is_file() and (self._folder / LAST).is_file():
+                shutil.rmtree(self._aside, ignore_errors=True)
+                self._folder.rename(self._aside)
             for old in self._folder.glob('*.ckpt'):
                 old.unlink()
-        write_json(self.identity, self._folder / _MARKER)
+        write_json(_this_process(), self._marker)
 
     def finished(self) -> None:
         """Take the mark away: the result is written."""
         if is_rank_zero():
-            (self._folder / _MARKER).unlink(missing_ok=True)
+            self._marker.unlink(missing_ok=True)
+
+
+def _this_process() -> dict[str, Any]:
+    return {
+        'pid': os.getpid(),
+        'host': socket.gethostname(),
+        'since': psutil.Process().create_time(),
+    }
+
+
+def _is_at_work(owner: Mapping[str, Any]) -> bool:
+    """Return whether the process that a mark names still runs; of another machine's none does."""
+    if owner['host'] != socket.gethostname() or owner['pid'] == os.getpid():
+        return False
+    try:
+        process = psutil.Process(owner['pid'])
+        started = process.create_time()
+        return started == owner['since'] and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -15,7 +15,6 @@ import time
 import psutil
 
 from naics_model.jobs.ranks import are_started
-from naics_model.jobs.reporting import is_rank_zero
 
 LAUNCHER_PID = 'NAICS_LAUNCHER_PID'
 """The environment variable that names the process to watch, `pid` or `pid@host`. The launcher must
@@ -35,21 +34,19 @@ def _is_alive(process: psutil.Process) -> bool:
         return False
 
 
-def _end_job() -> None:
-    if are_started():
-        # torchrun, which ends every rank. One rank that ended alone would leave the others waiting
-        # for it, each in a session of its own.
-        os.kill(os.getppid(), signal.SIGTERM)
-    else:
-        os.killpg(os.getpgrp(), signal.SIGTERM)
-
-
-def _abandon() -> None:
+def _abandon(torchrun: psutil.Process | None) -> None:
     """End the job, and close the tracker's run, which its owner no longer can."""
     closing = threading.Thread(target=_close_run, daemon=True)
     closing.start()
     closing.join(_CLOSE_SECONDS)  # a server may be gone, too
-    _end_job()
+    if torchrun is None:
+        os.killpg(os.getpgrp(), signal.SIGTERM)
+    elif _is_alive(torchrun):
+        # It ends every rank. One rank that ended alone would leave the others waiting for it, each
+        # in a session of its own.
+        torchrun.terminate()
+    else:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _close_run() -> None:
@@ -80,30 +77,28 @@ def heed_signals() -> None:
 
 
 def watch_launcher(interval: float = 2.0) -> None:
-    """Start the watch: in rank 0 for the launcher, where it asked for that (`NAICS_LAUNCHER_PID`);
-    in every rank for torchrun, without which it would train on alone.
+    """Start the watch: in every rank for torchrun, without which it would train on alone; in the
+    first of the launcher's machine for the launcher, where it asked for that
+    (`NAICS_LAUNCHER_PID`).
 
     Args:
         interval: seconds between two looks.
     """
-    watched = []
-    named = os.environ.get(LAUNCHER_PID)
-    if named is not None and is_rank_zero():
-        pid, _, host = named.partition('@')
-        # On another machine its process is not to be seen; there torchrun tells of its end.
-        if host in ('', socket.gethostname()):
-            watched.append((_process(int(pid)), _abandon))
-    if are_started():
-        watched.append((_process(os.getppid()), _end_this))
-    if not watched:
+    torchrun = _process(os.getppid()) if are_started() else None
+    pid, _, host = os.environ.get(LAUNCHER_PID, '').partition('@')
+    first_here = os.environ.get('LOCAL_RANK', '0') == '0'
+    launched_here = bool(pid) and first_here and host in ('', socket.gethostname())
+    launcher = _process(int(pid)) if launched_here else None
+    if not launched_here and torchrun is None:
         return
 
     def watch() -> None:
         while True:
-            for process, end in watched:
-                if process is None or not _is_alive(process):
-                    end()
-                    return
+            if torchrun is not None and not _is_alive(torchrun):
+                os.kill(os.getpid(), signal.SIGKILL)
+            if launched_here and (launcher is None or not _is_alive(launcher)):
+                _abandon(torchrun)
+                return
             time.sleep(interval)
 
     threading.Thread(target=watch, name='watch-launcher', daemon=True).start()
@@ -114,7 +109,3 @@ def _process(pid: int) -> psutil.Process | None:
         return psutil.Process(pid)
     except psutil.NoSuchProcess:
         return None
-
-
-def _end_this() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)

@@ -18,21 +18,20 @@ from torch.utils.data import DataLoader
 from naics_model.encoder.table import Embeddings, embedding_table, read_embeddings
 from naics_model.errors import DataError
 from naics_model.jobs.checkpoints import best_checkpoint
-from naics_model.jobs.command import parse, profile_name, require_file
+from naics_model.jobs.command import flat, parse, profile_name, require_file
 from naics_model.jobs.lightning import (
     EpochReport,
     add_trainer_options,
     check_placement,
-    flat,
     job_parser,
     make_trainer,
     watched_in_terminal,
     within_steps,
 )
 from naics_model.jobs.preview import cost_in_words, show, time_step
-from naics_model.jobs.ranks import become_ranks
+from naics_model.jobs.ranks import become_ranks, ranks_of
 from naics_model.jobs.reporting import JobResult, Reporter, open_reporter
-from naics_model.jobs.resume import Attempt, require_checkpoint
+from naics_model.jobs.resume import Attempt, deciding, require_checkpoint
 from naics_model.jobs.tracking import choose_logger, log_checkpoints
 from naics_model.refinement.module import RefinementModule, RefinementSettings
 from naics_model.storage.files import read_parquet, write_parquet
@@ -80,7 +79,7 @@ def refine(arguments: Sequence[str]) -> None:
         return
     become_ranks(config.trainer.devices, 'naics_model.refinement', arguments)
     with open_reporter(config.run_dir / 'result.json') as reporter:
-        _run(parser.instantiate(config), before, descriptions, reporter)
+        _run(parser.instantiate(config), config, before, descriptions, reporter)
 
 
 def _start(config: Namespace) -> tuple[Embeddings, pl.DataFrame]:
@@ -113,7 +112,11 @@ def _counting(steps: int) -> DataLoader[int]:
 
 
 def _run(
-    ready: Namespace, before: Embeddings, descriptions: pl.DataFrame, reporter: Reporter
+    ready: Namespace,
+    config: Namespace,
+    before: Embeddings,
+    descriptions: pl.DataFrame,
+    reporter: Reporter,
 ) -> None:
     """Fit, write the embeddings of the best checkpoint, and report."""
     settings: RefinementSettings = ready.model
@@ -122,8 +125,8 @@ def _run(
     asked = {
         'model': asdict(settings),
         'seed': ready.seed,
-        'epochs': ready.trainer.max_epochs,
         'steps_per_epoch': ready.steps_per_epoch,
+        'trainer': deciding(config.trainer.as_dict(), ranks_of(config.trainer.devices)),
     }
     inputs = {'embeddings': ready.embeddings, 'descriptions': ready.descriptions}
     attempt = Attempt(ready.run_dir, asked, inputs)
@@ -162,8 +165,8 @@ def _run(
         },
     )
     reporter.finish(result)
-    attempt.finished()
     log_checkpoints(trainer, best, None, reporter)
+    attempt.finished()
 
 
 def _preview(ready: Namespace, before: Embeddings) -> dict[str, str]:

@@ -23,26 +23,25 @@ from naics_model.curriculum.stage import Stage, load_stage
 from naics_model.encoder.backbones import resolve_backbone
 from naics_model.encoder.tokens import TokenCache
 from naics_model.errors import ConfigurationError, DataError
-from naics_model.jobs.checkpoints import best_checkpoint
-from naics_model.jobs.command import parse, profile_name, require_file
+from naics_model.jobs.checkpoints import LAST, best_checkpoint
+from naics_model.jobs.command import flat, parse, profile_name, require_file
 from naics_model.jobs.lightning import (
     EpochReport,
     add_trainer_options,
     check_placement,
-    flat,
     job_parser,
     make_trainer,
     watched_in_terminal,
     within_steps,
 )
 from naics_model.jobs.preview import show
-from naics_model.jobs.ranks import become_ranks
+from naics_model.jobs.ranks import become_ranks, ranks_of
 from naics_model.jobs.reporting import JobResult, Reporter, open_reporter
-from naics_model.jobs.resume import Attempt, require_checkpoint
+from naics_model.jobs.resume import Attempt, deciding, require_checkpoint
 from naics_model.jobs.tracking import choose_logger, log_checkpoints
 from naics_model.training.activities import Activities, read_activities
 from naics_model.training.callbacks import CurriculumWatch
-from naics_model.training.data import DataSettings, TripletDataModule
+from naics_model.training.data import DataSettings, TripletDataModule, require_even_shards
 from naics_model.training.module import TripletModule
 from naics_model.training.preview import preview
 from naics_model.triplets.relation_index import RelationIndex
@@ -101,6 +100,7 @@ def fit(arguments: Sequence[str]) -> None:
     config = parse(parser, arguments, PROFILES)
     check_placement(config.trainer)
     require_checkpoint(config.ckpt_path)
+    require_even_shards(config.data.shards, ranks_of(config.trainer.devices))
     config.trainer.max_epochs, config.data.steps_per_epoch = within_steps(
         config.max_steps, config.trainer.max_epochs, config.data.steps_per_epoch
     )
@@ -195,7 +195,7 @@ def _run(
 
     exported_from, best_loss = best_checkpoint(trainer)
     if ready.export == 'last':
-        exported_from = exported_from.with_name('last.ckpt')
+        exported_from = exported_from.with_name(LAST)
     module.load_trainable(exported_from)
     exported = ready.run_dir / 'model'
     if trainer.is_global_zero:
@@ -226,8 +226,8 @@ def _run(
         },
     )
     reporter.finish(result)
-    attempt.finished()
     log_checkpoints(trainer, exported_from, exported, reporter)
+    attempt.finished()
 
 
 def _plan(module: TripletModule) -> list[dict[str, Any]]:
@@ -266,7 +266,5 @@ def identity_of(
     }
     asked['data'] = {k: v for k, v in asked['data'].items() if k not in files} | {'shards': shards}
     asked['model'].pop('init_from')
-    # By however many processes the shards are trained on, and whatever is said meanwhile.
-    for name in ('devices', 'enable_progress_bar', 'log_every_n_steps'):
-        asked['trainer'].pop(name, None)
+    asked['trainer'] = deciding(config.trainer.as_dict(), ranks_of(config.trainer.devices))
     return asked, files

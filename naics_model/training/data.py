@@ -46,7 +46,7 @@ class DataSettings:
         val_steps: fixed steps of the validation set, of each shard.
         shards: parts that the pairs are drawn in, a multiple of the processes; each takes its parts
             one after the other before an optimiser step. 0 is one for each process. With a number
-            the batch stays the same, however many processes there are.
+            the same items are drawn, however many processes there are.
     """
 
     relation_index: Path
@@ -58,6 +58,19 @@ class DataSettings:
     steps_per_epoch: int = 50
     val_steps: int = 4
     shards: int = 0
+
+
+def require_even_shards(shards: int, processes: int) -> None:
+    """Check that processes can share the shards out.
+
+    Raises:
+        ConfigurationError: some would have more of them than others.
+    """
+    if shards % processes:
+        raise ConfigurationError(
+            f'--data.shards {shards} can not be shared out evenly among {processes} processes: '
+            'choose a multiple of them.'
+        )
 
 
 class Queries(NamedTuple):
@@ -196,11 +209,7 @@ class TripletDataModule(LightningDataModule):
         """
         super().__init__()
         self.shards = settings.shards or world_size
-        if self.shards % world_size:
-            raise ConfigurationError(
-                f'--data.shards {self.shards} can not be shared out evenly among {world_size} '
-                'processes: choose a multiple of them.'
-            )
+        require_even_shards(self.shards, world_size)
         own = self.shards // world_size
         self.samplers = {
             shard: TripletSampler(index, stage, seed=seed, rank=shard, world_size=self.shards)

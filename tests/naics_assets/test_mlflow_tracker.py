@@ -64,7 +64,7 @@ def test_a_job_gets_a_nested_run_under_the_dagster_run(tracker: MlflowTracker) -
         linked, url = tags['mlflow/run_id'], tags['mlflow/url']
     runs = runs_of(tracker)
     job = runs['good · sample']
-    parent = next(run for name, run in runs.items() if name.startswith('pipeline'))
+    parent = next(run for name, run in runs.items() if name.startswith('sample'))
     assert parent.info.run_id == linked
     assert job.data.tags['mlflow.parentRunId'] == parent.info.run_id
     assert job.data.tags['dagster/run_id'] == result.run_id
@@ -98,7 +98,7 @@ def test_a_failed_job_leaves_nothing_running(tracker: MlflowTracker) -> None:
     assert not result.success
     runs = runs_of(tracker)
     statuses = {name.split(' ·')[0]: run.info.status for name, run in runs.items()}
-    assert statuses == {'good': 'FINISHED', 'bad': 'FAILED', 'pipeline': 'FAILED'}
+    assert statuses == {'good': 'FINISHED', 'bad': 'FAILED', 'sample': 'FAILED'}
 
 
 def test_a_step_tried_again_has_a_run_for_each_try(tracker: MlflowTracker) -> None:
@@ -113,7 +113,7 @@ def test_a_step_tried_again_has_a_run_for_each_try(tracker: MlflowTracker) -> No
     assert statuses == {
         'shaky · sample': 'FAILED',
         'shaky · sample · try 2': 'FINISHED',
-        f'pipeline · sample · {result.run_id[:8]}': 'FINISHED',
+        f'sample · {result.run_id[:8]}': 'FINISHED',
     }
 
 

@@ -271,11 +271,14 @@ def assert_same_fit(place: Place, whole: Place) -> None:
 
 
 def test_a_fit_of_two_ranks_is_told_of_and_closed(whole: Place) -> None:
-    assert whole.statuses() == ['pipeline: FINISHED', 'stage_1_easy: FINISHED']
+    assert whole.statuses() == ['sample: FINISHED', 'stage_1_easy: FINISHED']
     run = whole.tracked()[STAGE]
+    [above] = [run for name, run in whole.tracked().items() if name.startswith('sample')]
+    assert above.data.params == {'profile': str(whole.profile)}
+    assert f'{STAGE}/best_val_loss' in above.data.metrics
     names = {made_from.dataset.name for made_from in run.inputs.dataset_inputs}
     assert run.data.params['trainer.max_epochs'] == '4'
-    assert {'train/loss', 'mix/hardness_1', 'best_val_loss'} <= set(run.data.metrics)
+    assert {'train/loss', 'mix/hardness_1', 'best_val_loss', 'seconds'} <= set(run.data.metrics)
     assert names == {f'{name} · sample' for name in ('relation_index', 'token_cache', 'activities')}
     client = MlflowClient(whole.tracking_uri)
     models = client.search_logged_models([run.info.experiment_id])
@@ -306,7 +309,7 @@ def test_killed_ranks_and_a_killed_leader_cost_an_epoch_at_most(place: Place, wh
     runs = place.tracked()
     statuses = [runs[name].info.status for name in (STAGE, f'{STAGE} · try 2', f'{STAGE} · try 3')]
     assert statuses == ['FAILED', 'FAILED', 'FINISHED']
-    [pipeline] = [run for name, run in runs.items() if name.startswith('pipeline')]
+    [pipeline] = [run for name, run in runs.items() if name.startswith('sample')]
     assert pipeline.info.status == 'FINISHED'
     # The run that finished has the whole curve.
     curve = place.curve(f'{STAGE} · try 3')
@@ -322,7 +325,7 @@ def test_a_killed_step_ends_its_job_and_the_next_run_goes_on(place: Place, whole
         run.kill()
         assert_all_end(job.values())
     # Nobody was left to close them but the job itself.
-    assert place.statuses() == ['pipeline: KILLED', 'stage_1_easy: KILLED']
+    assert place.statuses() == ['sample: KILLED', 'stage_1_easy: KILLED']
     place.go_on()
     assert place.train() == 0, place.said()
     assert_same_fit(place, whole)
@@ -336,7 +339,7 @@ def test_a_cancelled_run_leaves_no_process_and_is_not_tried_again(place: Place) 
         run.send_signal(signal.SIGINT)
         assert run.wait(PATIENCE) != 0
         assert_all_end(job.values())
-    assert place.statuses() == ['pipeline: FAILED', 'stage_1_easy: FAILED']
+    assert place.statuses() == ['sample: KILLED', 'stage_1_easy: KILLED']
     assert not (place.run_dir / 'result.json').exists()
 
 
@@ -346,4 +349,4 @@ def test_an_error_of_the_job_is_told_and_not_tried_again(data: Place, tmp_path: 
     )
     assert place.train() == 1
     assert 'The loss became' in place.said()
-    assert place.statuses() == ['pipeline: FAILED', 'stage_1_easy: FAILED']
+    assert place.statuses() == ['sample: FAILED', 'stage_1_easy: FAILED']

@@ -89,6 +89,8 @@ def test_each_job_has_an_mlflow_run_under_that_of_the_graph(finished: Finished) 
     assert 'train/loss' in jobs['stage_3_hard'].data.metrics
     assert jobs['stage_3_hard'].data.tags['naics/input/stage_2_medium']
     assert pipeline.data.metrics['refined/structure/spearman'] > 0.9
+    assert pipeline.data.metrics['at a glance/refined structure spearman'] > 0.9
+    assert pipeline.data.params == {'profile': 'smoke'}
 
 
 def test_the_person_sees_progress_figures_and_where_to_look(finished: Finished) -> None:

@@ -9,6 +9,7 @@ from naics_assets.lib.launcher import JobLauncher
 from naics_assets.lib.metadata import job_result, picture
 from naics_assets.lib.mlflow_tracker import MlflowTracker
 from naics_assets.lib.paths import NaicsPaths
+from naics_model.evaluation.guide import first_figures
 from naics_model.training.stages import STAGES
 
 
@@ -33,6 +34,7 @@ def evaluation_report(
             context, 'naics_model.evaluation', arguments, folder.evaluation / 'result.json'
         )
         run.log_outcome(result['metrics'])
+        run.log_headlines(first_figures(result['metrics']))
         files = {name: Path(file['path']) for name, file in result['files'].items()}
         run.log_report(files.values())
     pictures = {

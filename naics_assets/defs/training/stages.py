@@ -44,6 +44,7 @@ def stage_asset(name: str, curriculum: str, previous: str | None) -> dg.AssetsDe
         if previous:
             arguments += ['--model.init_from', folder.stage(previous) / 'model']
         with plain_errors(), mlflow.job_run(context) as run:
+            run.log_choices(jobs.choices)
             result = jobs.train(
                 context, 'naics_model.training', arguments, folder.stage(name), run.environment
             )

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import threading
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import mlflow
+import psutil
 import pytest
 import torch
 from jsonargparse import ArgumentParser
@@ -17,12 +22,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from naics_model.errors import ConfigurationError, DataError, NaicsError
-from naics_model.jobs.checkpoints import TrainableCheckpoint, best_checkpoint
+from naics_model.jobs import resume
+from naics_model.jobs.checkpoints import LAST, TrainableCheckpoint, best_checkpoint
+from naics_model.jobs.command import flat
 from naics_model.jobs.lightning import (
     EpochReport,
     add_trainer_options,
     check_placement,
-    flat,
     make_trainer,
     require_finite,
     within_steps,
@@ -32,7 +38,7 @@ from naics_model.jobs.reporting import Reporter
 from naics_model.jobs.resume import Attempt, require_checkpoint
 from naics_model.jobs.seeds import derived_seed
 from naics_model.jobs.tracking import choose_logger, log_checkpoints
-from naics_model.storage.files import sha256_of
+from naics_model.storage.files import sha256_of, write_json
 
 
 class Line(TrainableCheckpoint):
@@ -85,12 +91,14 @@ def run(
     reporter: Reporter,
     epochs: int,
     *,
-    resume: str | None = None,
+    ckpt_path: str | None = None,
     keep_best: int = 1,
-    rate: float = 0.1,
+    settings: dict[str, Any] | None = None,
+    inputs: dict[str, Path | None] | None = None,
 ) -> tuple[Trainer, EpochReport]:
+    """Fit, and leave the mark as a fit that was cut off does."""
     report = EpochReport(reporter, lines=True)
-    attempt = Attempt(run_dir, {'rate': rate}, {})
+    attempt = Attempt(run_dir, settings or {}, inputs or {})
     trainer = make_trainer(
         trainer_settings('--trainer.max_epochs', str(epochs)),
         run_dir=run_dir,
@@ -99,7 +107,7 @@ def run(
         callbacks=[attempt, report],
     )
     loader = DataLoader(torch.ones(2, 1), batch_size=1)
-    trainer.fit(model, loader, loader, ckpt_path=attempt.checkpoint(resume, reporter))
+    trainer.fit(model, loader, loader, ckpt_path=attempt.checkpoint(ckpt_path, reporter))
     return trainer, report
 
 
@@ -144,7 +152,7 @@ def test_resuming_goes_on_with_weights_and_history(tmp_path: Path, reporter: Rep
 
     run(Line(), tmp_path / 'parts', reporter, 2)
     parts = Line()
-    trainer, report = run(parts, tmp_path / 'parts', reporter, 4, resume='last')
+    trainer, report = run(parts, tmp_path / 'parts', reporter, 4, ckpt_path='last')
     assert trainer.global_step == 8
     assert parts.slope.item() == whole.slope.item()
     assert report.history == whole_report.history
@@ -167,7 +175,7 @@ def test_a_fresh_start_removes_another_fit_s_checkpoints(
     old = tmp_path / 'checkpoints' / 'epoch=9.ckpt'
     old.parent.mkdir()
     old.touch()
-    trainer, _ = run(Line(), tmp_path, reporter, 1, resume='last')
+    trainer, _ = run(Line(), tmp_path, reporter, 1, ckpt_path='last')
     assert trainer.global_step == 2
     assert not old.exists()
 
@@ -180,40 +188,107 @@ def test_a_named_checkpoint_must_be_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ('settings', 'content', 'said'),
+    ('settings', 'content', 'other'),
     [
-        ({'rate': 0.1, 'size': [2, 3]}, 'codes', 'going on from'),
-        ({'rate': 0.2, 'size': [2, 3]}, 'codes', 'had other settings: rate'),
-        ({'rate': 0.1}, 'codes', 'had other settings: size'),
-        ({'rate': 0.1, 'size': [2, 3]}, 'other codes', 'had other inputs: index'),
+        ({'rate': 0.1, 'size': [2, 3]}, 'codes', None),
+        ({'rate': 0.2, 'size': [2, 3]}, 'codes', 'other settings: rate'),
+        ({'rate': 0.1}, 'codes', 'other settings: size'),
+        ({'rate': 0.1, 'size': [2, 3]}, 'other codes', 'other inputs: index'),
     ],
 )
 def test_only_the_very_fit_that_was_cut_off_is_gone_on_with(
     settings: dict[str, Any],
     content: str,
-    said: str,
+    other: str | None,
     tmp_path: Path,
     reporter: Reporter,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     index = tmp_path / 'index'
     index.write_text('codes')
-    first = Attempt(tmp_path, {'rate': 0.1, 'size': [2, 3]}, {'index': index, 'entries': None})
-    assert first.checkpoint('unfinished', reporter) is None
-    first.setup(Trainer(logger=False, barebones=True), Line(), 'fit')
-    # Cut off before an epoch was finished, and after.
-    assert first.checkpoint('unfinished', reporter) is None
-    assert 'no epoch was finished' in capsys.readouterr().err
-    last = tmp_path / 'checkpoints' / 'last.ckpt'
-    last.touch()
+    inputs = {'index': index, 'entries': None}
+    run(Line(), tmp_path, reporter, 1, settings={'rate': 0.1, 'size': [2, 3]}, inputs=inputs)
+    before = (tmp_path / 'checkpoints' / LAST).read_bytes()
     index.write_text(content)
-    again = Attempt(tmp_path, settings, {'index': index, 'entries': None})
-    found = again.checkpoint('unfinished', reporter)
-    assert said in capsys.readouterr().err
-    assert found == (last if said == 'going on from' else None)
-    # What is finished is done anew.
-    first.finished()
-    assert first.checkpoint('unfinished', reporter) is None
+    trainer, report = run(
+        Line(), tmp_path, reporter, 2, ckpt_path='unfinished', settings=settings, inputs=inputs
+    )
+    said = capsys.readouterr().err
+    aside = tmp_path / 'checkpoints_cut_off'
+    assert len(report.history) == 2
+    assert report.history[0]['train/loss'] == pytest.approx(0.82)
+    if other is None:
+        assert 'going on from' in said
+        assert not aside.exists()
+    else:
+        assert f'the fit that was cut off here had {other}' in said
+        # Somebody may want to go on with it.
+        assert (aside / LAST).read_bytes() == before
+        assert len(list((tmp_path / 'checkpoints').glob('*.ckpt'))) == 2
+    assert trainer.global_step == 4
+
+
+def test_a_fit_cut_off_in_its_first_epoch_and_one_that_ended_start_afresh(
+    tmp_path: Path, reporter: Reporter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attempt = Attempt(tmp_path, {}, {})
+    attempt.setup(Trainer(logger=False, barebones=True), Line(), 'fit')
+    assert attempt.checkpoint('unfinished', reporter) is None
+    assert 'no epoch was finished' in capsys.readouterr().err
+    run(Line(), tmp_path, reporter, 1)
+    assert attempt.checkpoint('unfinished', reporter) == tmp_path / 'checkpoints' / LAST
+    attempt.finished()
+    assert attempt.checkpoint('unfinished', reporter) is None
+    assert attempt.checkpoint('last', reporter) == tmp_path / 'checkpoints' / LAST
+
+
+def test_two_jobs_do_not_train_in_one_folder(
+    tmp_path: Path,
+    reporter: Reporter,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    attempt = Attempt(tmp_path, {}, {})
+    owner = subprocess.Popen(['sleep', '600'])
+    process = psutil.Process(owner.pid)
+    mark = {'pid': owner.pid, 'host': socket.gethostname(), 'since': process.create_time()}
+    write_json(mark, tmp_path / 'checkpoints' / 'unfinished.json')
+    monkeypatch.setattr(resume, '_WAIT_SECONDS', 0.1)
+    with pytest.raises(ConfigurationError, match=f'Process {owner.pid} is training in'):
+        attempt.checkpoint(None, reporter)
+    # One that is ending is waited for; and another process of the same number is another.
+    monkeypatch.setattr(resume, '_WAIT_SECONDS', 60)
+    ending = threading.Timer(0.5, owner.kill)
+    ending.start()
+    assert attempt.checkpoint(None, reporter) is None
+    assert f'waiting for process {owner.pid}' in capsys.readouterr().err
+    owner.wait()
+    here = psutil.Process(os.getppid())
+    mark = {'pid': here.pid, 'host': socket.gethostname(), 'since': here.create_time() - 1}
+    write_json(mark, tmp_path / 'checkpoints' / 'unfinished.json')
+    assert attempt.checkpoint(None, reporter) is None
+
+
+class Rising(Line):
+    """The further, the worse on what it is validated with."""
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        self.log('val/loss', self.slope + batch.mean() * 0, batch_size=1)
+
+
+def test_the_last_checkpoint_is_the_last_epoch_s_however_bad(
+    tmp_path: Path, reporter: Reporter
+) -> None:
+    trainer, _ = run(Rising(), tmp_path, reporter, 4)
+    last = torch.load(tmp_path / 'checkpoints' / LAST, weights_only=True)
+    assert last['global_step'] == trainer.global_step == 8
+    best, _ = best_checkpoint(trainer)
+    assert torch.load(best, weights_only=True)['global_step'] == 2
+    assert {path.name for path in (tmp_path / 'checkpoints').glob('*')} == {
+        LAST,
+        best.name,
+        'unfinished.json',
+    }
 
 
 @pytest.mark.parametrize(
@@ -227,10 +302,12 @@ def test_only_the_very_fit_that_was_cut_off_is_gone_on_with(
         (3, 4, 13, (1, 3)),
         (1, 4, 13, (1, 1)),
         (51, 4, 13, (4, 12)),
+        (20, -1, 13, (2, 10)),
+        (20, None, 13, (2, 10)),
     ],
 )
 def test_a_try_has_at_most_so_many_steps(
-    most: int | None, epochs: int, steps: int, expected: tuple[int, int]
+    most: int | None, epochs: int | None, steps: int, expected: tuple[int, int]
 ) -> None:
     assert within_steps(most, epochs, steps) == expected
 
@@ -310,7 +387,7 @@ def test_a_fit_that_goes_on_has_its_whole_curve_in_its_own_run(
     second = client.create_run(experiment).info.run_id
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('MLFLOW_RUN_ID', second)
-        run(Line(), tmp_path, reporter, 4, resume='last')
+        run(Line(), tmp_path, reporter, 4, ckpt_path='last')
     curves = [client.get_metric_history(name, 'val/loss') for name in (first, second)]
     steps = [[point.step for point in curve] for curve in curves]
     assert steps == [[1, 3], [1, 3, 5, 7]]

@@ -19,8 +19,8 @@ time.sleep(60)
 """
 
 
-def start(launcher: int | None, rank: str = '0') -> subprocess.Popen[str]:
-    env = {**os.environ, 'RANK': rank}
+def start(launcher: int | str | None, rank: str = '0') -> subprocess.Popen[str]:
+    env = {**os.environ, 'LOCAL_RANK': rank}
     env.pop(LAUNCHER_PID, None)
     if launcher is not None:
         env[LAUNCHER_PID] = str(launcher)
@@ -63,6 +63,14 @@ def test_nobody_is_watched_unasked_or_from_another_rank() -> None:
         assert job.poll() is None
         job.kill()
         job.wait()
+
+
+def test_a_launcher_of_another_machine_is_not_watched() -> None:
+    job = start('1@elsewhere')
+    assert said(job) == 'watching\n'
+    assert job.poll() is None
+    job.kill()
+    job.wait()
 
 
 def test_a_job_started_in_the_background_can_be_stopped() -> None:

@@ -348,6 +348,7 @@ def listen_addresses(job: subprocess.Popen[str], addresses: set[str]) -> None:
         (['--config', 'huge'], r'the profiles are cpu, gpu, smoke'),
         (['--data.pool_size', '3'], r'pool of 3 codes is too small'),
         (['--trainer.devices', '-1'], r'--trainer.devices -1 is not a number of devices'),
+        (['--data.shards', '3', '--trainer.devices', '2'], r'--data.shards 3 can not be shared'),
         (['--max_steps', '0'], r'max_steps'),
         (['--ckpt_path', 'gone.ckpt'], r'--ckpt_path gone.ckpt does not exist'),
     ],

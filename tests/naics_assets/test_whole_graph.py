@@ -87,7 +87,8 @@ def test_each_job_has_an_mlflow_run_under_that_of_the_graph(finished: Finished) 
     for job in jobs.values():
         assert job.data.tags['mlflow.parentRunId'] == pipeline.info.run_id
     assert 'train/loss' in jobs['stage_3_hard'].data.metrics
-    assert jobs['stage_3_hard'].data.tags['naics/input/stage_2_medium']
+    made_from = jobs['stage_3_hard'].inputs.dataset_inputs
+    assert 'stage_2_medium · sample' in {entry.dataset.name for entry in made_from}
     assert pipeline.data.metrics['refined/structure/spearman'] > 0.9
     assert pipeline.data.metrics['at a glance/refined structure spearman'] > 0.9
     assert pipeline.data.params == {'profile': 'smoke'}

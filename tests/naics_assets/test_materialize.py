@@ -19,6 +19,7 @@ ODD = 'da[old]ta [/y] :warning:'
 
 class Jobs(dg.ConfigurableResource):
     profile: str
+    max_steps: int
 
 
 @dg.asset(partitions_def=EDITIONS)

@@ -89,11 +89,11 @@ def log_checkpoints(
         exported: the folder of the model, if it is one.
         reporter: is told of a failure.
     """
-    from mlflow.exceptions import MlflowException
-
     logger, kept = trainer.logger, trainer.checkpoint_callback
     if not isinstance(logger, LauncherOwnedRun) or not isinstance(kept, ModelCheckpoint):
         return
+    from mlflow.exceptions import MlflowException
+
     scores = {Path(path): float(score) for path, score in kept.best_k_models.items()}
     try:
         for path in sorted({*scores, exported_from}):

@@ -31,6 +31,7 @@ ROOMS = (
     'training',
     'refinement',
     'evaluation',
+    'release',
     'benchmark',
     'cli',
 )

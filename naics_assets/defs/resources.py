@@ -6,6 +6,7 @@ from urllib.parse import urlsplit, urlunsplit
 import dagster as dg
 
 from naics_assets.lib.environment import default_tracking_uri
+from naics_assets.lib.gate import ReleaseGate
 from naics_assets.lib.launcher import JobLauncher
 from naics_assets.lib.mlflow_tracker import MlflowTracker
 from naics_assets.lib.paths import NaicsPaths
@@ -27,6 +28,7 @@ def resources() -> dg.Definitions:
                 max_steps=int(os.environ.get('NAICS_MAX_STEPS') or '0'),
                 launch=os.environ.get('NAICS_LAUNCH', ''),
             ),
+            'release_gate': ReleaseGate(),
             'mlflow': MlflowTracker(
                 tracking_uri=tracking_uri,
                 artifact_folder=(

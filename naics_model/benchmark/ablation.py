@@ -254,9 +254,9 @@ def _fit(
         )
     with measuring:
         if protocol.hides is None:
-            figures = measure_warm(ground.short, run, ground.asked, protocol, log)
+            figures = measure_warm(ground.short, run, protocol, log)
         else:
-            figures = measure(folder, run, ground.asked, protocol, log)
+            figures = measure(folder, run, protocol, log)
     trained = read_json(result)
     last = trained['details']['history'][-1]
     return {

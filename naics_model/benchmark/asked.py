@@ -9,18 +9,17 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from naics_model.encoder.queries import check_one_space, encode_texts
 from naics_model.encoder.table import read_embeddings
 from naics_model.encoder.tokens import MAX_LENGTH, build_token_cache
 from naics_model.evaluation.asking import cold_figures, grouped, hard_part, warm_figures
 from naics_model.evaluation.measure import (
-    check_one_space,
     distances_to,
     nearest_known,
     points_of,
     same_codes,
 )
 from naics_model.evaluation.placement import placement_metrics
-from naics_model.evaluation.queries import encode_texts
 from naics_model.evaluation.questions import read_questions
 from naics_model.evaluation.structure import structure_metrics
 from naics_model.evaluation.succession import predecessors_of, succession_metrics
@@ -95,7 +94,11 @@ def prepare(
 
 
 def measure(
-    folder: EditionFolder, run: EditionFolder, asked: Asked, protocol: Protocol, log: Log
+    folder: EditionFolder,
+    run: EditionFolder,
+    protocol: Protocol,
+    log: Log,
+    table: Path | None = None,
 ) -> dict[str, float]:
     """Return the figures of one run, as `group/name`.
 
@@ -105,13 +108,13 @@ def measure(
     Args:
         folder: the edition's files.
         run: the run's.
-        asked: what it embedded.
         protocol: what is asked.
         log: told the progress.
+        table: other embeddings of the same codes in the same space, in place of the run's own.
     """
     if protocol.of_edition_before:
         return _succession(folder, run)
-    embeddings = read_embeddings(embeddings_of(run, 'embeddings'))
+    embeddings = read_embeddings(table or embeddings_of(run, 'embeddings'))
     questions = read_questions(folder.descriptions, folder.activities)
     same_codes(embeddings, questions.taxonomy.codes, protocol.name)
     points = points_of(embeddings, protocol.name, '')
@@ -125,7 +128,7 @@ def measure(
     figures = grouped(
         'structure', structure_metrics(points.distance, questions.taxonomy, questions.titles)
     )
-    model, kept = run.stage(LAST_STAGE) / 'model', run.path / 'queries.safetensors'
+    model, kept = run.stage(LAST_STAGE) / 'model', run.queries
     texts = list(dict.fromkeys(questions.texts))
     encoded = encode_texts(model, texts, kept, log)
     check_one_space(embeddings, encoded)
@@ -152,7 +155,7 @@ def measure(
 
 
 def measure_warm(
-    folder: EditionFolder, run: EditionFolder, asked: Asked, protocol: Protocol, log: Log
+    folder: EditionFolder, run: EditionFolder, protocol: Protocol, log: Log
 ) -> dict[str, float]:
     """Return `warm/...` and `warm_hard/...` alone, by the embeddings of the codes: what `measure`
     has of these, for a fifth of the texts to encode."""
@@ -160,7 +163,7 @@ def measure_warm(
     questions = read_questions(folder.descriptions, folder.activities)
     same_codes(embeddings, questions.taxonomy.codes, protocol.name)
     texts = questions.entries(questions.held_out)
-    kept = run.path / 'queries.safetensors'
+    kept = run.queries
     model = run.stage(LAST_STAGE) / 'model'
     encoded = encode_texts(model, list(dict.fromkeys(texts)), kept, log)
     check_one_space(embeddings, encoded)

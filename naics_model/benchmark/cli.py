@@ -1,13 +1,17 @@
-"""The commands of the room: the benchmark of one protocol, and the ablation of the curriculum."""
+"""The commands of the room: the benchmark of one protocol, the ablation of the curriculum, and the
+comparison of refinements.
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from naics_model.benchmark.ablation import AblationOptions, ablate
 from naics_model.benchmark.job import GEOMETRIES, Options, benchmark
+from naics_model.benchmark.refinement import ASKED, RefinementOptions, compare_refinements
+from naics_model.benchmark.refinement import VARIANTS as REFINEMENTS
 from naics_model.benchmark.variants import DEFAULT, VARIANTS
 from naics_model.corpus.editions import edition as known_edition
 from naics_model.errors import ConfigurationError
@@ -16,7 +20,8 @@ from naics_model.protocols.protocol import PROTOCOLS
 from naics_model.storage.layout import EditionFolder, default_data_dir
 
 _EPILOG = """\
-`python -m naics_model.benchmark ablation --help` is about the dynamic curriculum.
+`python -m naics_model.benchmark ablation --help` is about the dynamic curriculum,
+`python -m naics_model.benchmark refinement --help` about the graph network.
 
 Each run is a chain of the ordinary jobs on what the protocol leaves to be seen; it prints their
 commands. A benchmark that was stopped goes on where it was: jobs that ended are not run again.
@@ -33,14 +38,23 @@ that was stopped goes on where it was, and one with more seeds or variants train
   python -m naics_model.benchmark ablation --edition 2022 --profile cpu --seeds 0 1 --at-once 2"""
 
 
+_REFINEMENT_EPILOG = """\
+The models that are refined are those of the protocols `warm` and `heldout_codes`, seed 0: trained
+first, if they are not there. Refinements that are there are not made again.
+
+  python -m naics_model.benchmark refinement --edition sample --seeds 0
+  python -m naics_model.benchmark refinement --edition 2022 --profile cpu --seeds 0 1 --at-once 2"""
+
+
 def main(arguments: Sequence[str]) -> None:
     """Read the command line and run the benchmark, or the ablation.
 
     Raises:
         NaicsError: a setting or an input is not usable, or a job of the chain failed.
     """
-    if arguments and arguments[0] == 'ablation':
-        _ablation(arguments[1:])
+    comparisons = {'ablation': _ablation, 'refinement': _refinement}
+    if arguments and arguments[0] in comparisons:
+        comparisons[arguments[0]](arguments[1:])
         return
     parser = argparse.ArgumentParser(
         prog='python -m naics_model.benchmark',
@@ -71,6 +85,44 @@ def main(arguments: Sequence[str]) -> None:
         benchmark(folder, PROTOCOLS[given.protocol], options, reporter)
 
 
+def _refinement(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog='python -m naics_model.benchmark refinement',
+        description='Refine a trained model in several ways, and compare what seen and unseen '
+        'codes gain.',
+        epilog='variants:\n'
+        + '\n'.join(f'  {name:<20}{each.label}' for name, each in REFINEMENTS.items())
+        + '\n\n'
+        + _REFINEMENT_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _common(parser)
+    _several(parser, REFINEMENTS, list(REFINEMENTS))
+    parser.add_argument(
+        '--refinement-profile', metavar='PROFILE', help='of refinement (default: as --profile)'
+    )
+    parser.add_argument(
+        '--protocols',
+        nargs='+',
+        default=list(ASKED),
+        choices=list(ASKED),
+        help='what seen codes gain, what unseen codes gain, or both (default: both)',
+    )
+    given = parser.parse_args(arguments)
+    _require_some(given.at_once)
+    folder = _folder(given)
+    options = RefinementOptions(
+        profile=given.profile,
+        refinement=given.refinement_profile or given.profile,
+        protocols=tuple(dict.fromkeys(given.protocols)),
+        seeds=tuple(dict.fromkeys(given.seeds)),
+        variants=tuple(dict.fromkeys(given.variants)),
+        at_once=given.at_once,
+    )
+    with open_reporter(folder.refinement_comparison) as reporter:
+        compare_refinements(folder, options, reporter)
+
+
 def _ablation(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog='python -m naics_model.benchmark ablation',
@@ -85,25 +137,9 @@ def _ablation(arguments: Sequence[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _common(parser)
-    parser.add_argument(
-        '--variants',
-        nargs='+',
-        default=list(DEFAULT),
-        choices=list(VARIANTS),
-        metavar='NAME',
-        help='see below (default: all but those that run when named)',
-    )
-    parser.add_argument(
-        '--at-once',
-        type=int,
-        default=1,
-        metavar='N',
-        help='fits beside each other; two on two cores end sooner than one after the other '
-        '(default: 1)',
-    )
+    _several(parser, VARIANTS, list(DEFAULT))
     given = parser.parse_args(arguments)
-    if given.at_once < 1:
-        raise ConfigurationError(f'--at-once {given.at_once} runs nothing: give 1 or more.')
+    _require_some(given.at_once)
     folder = _folder(given)
     options = AblationOptions(
         profile=given.profile,
@@ -129,6 +165,31 @@ def _common(parser: argparse.ArgumentParser) -> None:
         metavar='DIR',
         help='the data folder (default: NAICS_DATA_DIR, or ./data)',
     )
+
+
+def _several(parser: argparse.ArgumentParser, known: Iterable[str], default: list[str]) -> None:
+    """Add what a comparison of variants takes."""
+    parser.add_argument(
+        '--variants',
+        nargs='+',
+        default=default,
+        choices=list(known),
+        metavar='NAME',
+        help='see below (default: all but those that run when named)',
+    )
+    parser.add_argument(
+        '--at-once',
+        type=int,
+        default=1,
+        metavar='N',
+        help='fits beside each other; two on two cores end sooner than one after the other '
+        '(default: 1)',
+    )
+
+
+def _require_some(at_once: int) -> None:
+    if at_once < 1:
+        raise ConfigurationError(f'--at-once {at_once} runs nothing: give 1 or more.')
 
 
 def _folder(given: argparse.Namespace) -> EditionFolder:

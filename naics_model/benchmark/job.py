@@ -10,11 +10,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from naics_model import __version__
-from naics_model.benchmark.asked import Asked, measure, prepare
+from naics_model.benchmark.asked import Asked, Log, measure, prepare
 from naics_model.benchmark.chain import Job, run_chain
 from naics_model.corpus.editions import edition_before
 from naics_model.curriculum.stage import BUILT_IN
@@ -65,33 +66,13 @@ def benchmark(
         DataError: the edition, or the one before it, is not built, or a job failed.
         ConfigurationError: there is no such profile.
     """
-    backbone = backbone_of(options.profile)
-    before = None
-    if protocol.of_edition_before:
-        name = edition_before(folder.edition)
-        if name is None:
-            raise DataError(
-                f'Edition {folder.edition} has no edition before it to learn from: the protocol '
-                f'{protocol.name} is for editions with a concordance, such as 2022.'
-            )
-        before = EditionFolder(folder.root, name)
-    view = build_view(folder, protocol, backbone, before=before, progress=reporter.log)
-    asked = prepare(folder, view, protocol, backbone)
-    inputs = {
-        'view': sha256_of(view.view_record),
-        'asked': [sha256_of(path) for path in asked.token_caches],
-        'settings': [sha256_of(path) for path in _settings(options)],
-        'release': [__version__, _RULES],
-    }
+    ground = prepare_ground(folder, protocol, options.profile, reporter.log)
     found: dict[str, list[dict[str, float]]] = defaultdict(list)
     for seed in options.seeds:
         for geometry in options.geometries:
-            run = EditionFolder(view.path, f'{geometry}_seed_{seed}')
-            title = f'{protocol.name}, {geometry}, seed {seed}'
-            jobs = _chain(title, view, run, asked, options.profile, geometry, seed)
-            run_chain(jobs, inputs, run.path / 'chain.json', reporter.log)
-            reporter.log(f'{title}: measuring')
-            found[geometry].append(measure(folder, run, asked, protocol, reporter.log))
+            run = trained_run(ground, protocol, options.profile, geometry, seed, reporter.log)
+            reporter.log(f'{protocol.name}, {geometry}, seed {seed}: measuring')
+            found[geometry].append(measure(folder, run, protocol, reporter.log))
     metrics, spread = _means(found)
     written = folder.benchmark(protocol.name).with_name('metrics.json')
     write_json(metrics, written)
@@ -110,11 +91,74 @@ def benchmark(
     )
 
 
-def _settings(options: Options) -> list[Path]:
+@dataclass(frozen=True)
+class Ground:
+    """What all runs under a protocol share.
+
+    Attributes:
+        view: what they may read.
+        asked: what they have to embed.
+        inputs: digests of all that decides what a trained model is.
+    """
+
+    view: EditionFolder
+    asked: Asked
+    inputs: dict[str, Any]
+
+
+def prepare_ground(folder: EditionFolder, protocol: Protocol, profile: str, log: Log) -> Ground:
+    """Build a protocol's view, and the tables that its models have to embed.
+
+    Args:
+        folder: the edition's files.
+        protocol: what the models may see, and what they are asked.
+        profile: of training.
+        log: told the progress.
+
+    Raises:
+        DataError: the edition, or the one before it, is not built.
+    """
+    backbone = backbone_of(profile)
+    before = None
+    if protocol.of_edition_before:
+        name = edition_before(folder.edition)
+        if name is None:
+            raise DataError(
+                f'Edition {folder.edition} has no edition before it to learn from: the protocol '
+                f'{protocol.name} is for editions with a concordance, such as 2022.'
+            )
+        before = EditionFolder(folder.root, name)
+    view = build_view(folder, protocol, backbone, before=before, progress=log)
+    asked = prepare(folder, view, protocol, backbone)
+    inputs = {
+        'view': sha256_of(view.view_record),
+        'asked': [sha256_of(path) for path in asked.token_caches],
+        'settings': [sha256_of(path) for path in _settings(profile)],
+        'release': [__version__, _RULES],
+    }
+    return Ground(view, asked, inputs)
+
+
+def trained_run(
+    ground: Ground, protocol: Protocol, profile: str, geometry: str, seed: int, log: Log
+) -> EditionFolder:
+    """Train one model under a protocol, if it is not there, and embed what is asked.
+
+    Returns:
+        the folder of the run.
+    """
+    run = EditionFolder(ground.view.path, f'{geometry}_seed_{seed}')
+    title = f'{protocol.name}, {geometry}, seed {seed}'
+    jobs = _chain(title, ground.view, run, ground.asked, profile, geometry, seed)
+    run_chain(jobs, ground.inputs, run.path / 'chain.json', log)
+    return run
+
+
+def _settings(profile: str) -> list[Path]:
     """Return the files that say how the models are trained."""
     stages = [BUILT_IN / f'{curriculum}.yaml' for curriculum in STAGES.values()]
     return [
-        profile_path(options.profile, PROFILES),
+        profile_path(profile, PROFILES),
         *sorted((PROFILES / 'overlays').glob('*.yaml')),
         *stages,
     ]

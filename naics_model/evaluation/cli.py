@@ -69,7 +69,7 @@ def _run(arguments: Sequence[str]) -> None:
                     descriptions=folder.descriptions,
                     activities=folder.activities,
                     model=options.model or folder.stage(LAST_STAGE) / 'model',
-                    queries=folder.evaluation / 'queries.safetensors',
+                    queries=folder.queries,
                 ),
                 result.parent,
                 reporter,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from naics_model.encoder.pretrained import CONFIG_FILE
+from naics_model.encoder.queries import Encoded, check_one_space, encode_texts
 from naics_model.encoder.table import Embeddings, read_embeddings
 from naics_model.evaluation.asking import (
     answers_table,
@@ -20,13 +21,11 @@ from naics_model.evaluation.asking import (
 )
 from naics_model.evaluation.calibration import calibration_error, confidences, reliability
 from naics_model.evaluation.measure import (
-    check_one_space,
     distances_to,
     nearest_known,
     points_of,
     same_codes,
 )
-from naics_model.evaluation.queries import Encoded, encode_texts
 from naics_model.evaluation.questions import Questions, exclusions_of, read_questions
 from naics_model.evaluation.radius import collapse_metrics, radius_metrics
 from naics_model.evaluation.structure import structure_metrics

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from naics_model.encoder.table import Embeddings
 from naics_model.errors import DataError
 from naics_model.evaluation.points import Points
-from naics_model.evaluation.queries import Encoded
 from naics_model.geometry.lorentz import pairwise_distance, radius
 
 # Queries whose distances to all codes are computed at once: 150 MB of 2022 in float64.
@@ -33,22 +32,6 @@ def points_of(embeddings: Embeddings, name: str, colour: str) -> Points:
         # A matrix product may round (i, j) and (j, i) apart; the metric itself is symmetric.
         distance=(distance + distance.T) / 2,
     )
-
-
-def check_one_space(embeddings: Embeddings, encoded: Encoded) -> None:
-    """Check that codes and questions lie in the same space.
-
-    Raises:
-        DataError: they do not.
-    """
-    # Tables hold the curvature as float32.
-    if embeddings.tangent.shape[1] != encoded.tangent.shape[1] or np.float32(
-        embeddings.curvature
-    ) != np.float32(encoded.curvature):
-        raise DataError(
-            'The model encodes into another space than that of the embeddings (dimension or '
-            'curvature differs): give the model that made them.'
-        )
 
 
 def distances_to(

@@ -11,7 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from naics_model.evaluation.correlation import spearman
 from naics_model.evaluation.ranking import parent_ranks, trivial_edges
+from naics_model.evaluation.retrieval import retrieval_metrics
+from naics_model.taxonomy.distances import tree_distances
 from naics_model.taxonomy.tree import Taxonomy
 
 Floats = NDArray[np.floating]
@@ -54,3 +57,35 @@ def placement_metrics(
             figures |= {f'{prefix}parent_hit_at_{k}': float((found <= k).mean()) for k in hits}
             figures[f'{prefix}parent_mrr'] = float((1 / found).mean())
     return figures
+
+
+def unseen_metrics(
+    distance: Floats,
+    taxonomy: Taxonomy,
+    asked: NDArray[np.bool_],
+    from_entries: Floats,
+    owners: NDArray[np.integer],
+    candidate_codes: Sequence[str],
+) -> dict[str, float]:
+    """Return how well unseen codes fit into the tree, and how well text finds them.
+
+    * `spearman`: correlation of distance and tree distance over all pairs of an unseen code and one
+      that was seen.
+    * `hit_at_1`, `mrr`, ...: the entries of unseen codes, asked among all candidates (see
+      `retrieval.retrieval_metrics`).
+
+    Args:
+        distance: (n, n) between codes.
+        taxonomy: the n codes.
+        asked: (n,) True for the codes that were not seen.
+        from_entries: (e, c) from each entry of an unseen code to each candidate.
+        owners: (e,) the right candidate of each.
+        candidate_codes: (c,) their codes.
+    """
+    pairs = np.ix_(asked, ~asked)
+    return {
+        'spearman': spearman(
+            distance[pairs].ravel(), tree_distances(taxonomy)[pairs].ravel().astype(float)
+        ),
+        **retrieval_metrics(from_entries, owners, candidate_codes),
+    }

@@ -1,7 +1,7 @@
 """The refinement command: text embeddings in, refined embeddings out.
 
-python -m naics_model.refinement --config smoke|cpu|gpu|PATH --embeddings F --descriptions F --out F
---run_dir DIR
+python -m naics_model.refinement --config smoke|cpu|gpu|PATH --embeddings F --descriptions F
+--activities F --encoder DIR --queries F --out F --run_dir DIR
 """
 
 from collections.abc import Sequence
@@ -9,16 +9,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import torch
 from jsonargparse import ArgumentParser, Namespace
 from scipy.stats import spearmanr
 from torch.utils.data import DataLoader
 
-from naics_model.encoder.table import Embeddings, embedding_table, read_embeddings
-from naics_model.errors import DataError
+from naics_model.encoder.pretrained import WEIGHTS_FILE
+from naics_model.encoder.table import embedding_table
 from naics_model.jobs.checkpoints import best_checkpoint
-from naics_model.jobs.command import flat, parse, profile_name, require_file
+from naics_model.jobs.command import flat, parse, profile_name
 from naics_model.jobs.lightning import (
     EpochReport,
     add_trainer_options,
@@ -33,9 +32,9 @@ from naics_model.jobs.ranks import become_ranks, ranks_of
 from naics_model.jobs.reporting import JobResult, Reporter, open_reporter
 from naics_model.jobs.resume import Attempt, deciding, require_checkpoint
 from naics_model.jobs.tracking import choose_logger, log_checkpoints
+from naics_model.refinement.inputs import Files, Inputs, read_inputs
 from naics_model.refinement.module import RefinementModule, RefinementSettings
-from naics_model.storage.files import read_parquet, write_parquet
-from naics_model.taxonomy.tree import Taxonomy
+from naics_model.storage.files import write_parquet
 
 PROFILES = Path(__file__).parent / 'profiles'
 
@@ -50,6 +49,22 @@ def build_parser() -> ArgumentParser:
     )
     parser.add_argument(
         '--descriptions', type=Path, required=True, help='descriptions.parquet of the edition.'
+    )
+    parser.add_argument(
+        '--activities',
+        type=Path | None,
+        help='activities.parquet, whose train entries shall find their codes; without it codes are '
+        'moved by the tree alone.',
+    )
+    parser.add_argument(
+        '--encoder',
+        type=Path | None,
+        help='Exported model that made the embeddings, for the activities.',
+    )
+    parser.add_argument(
+        '--queries',
+        type=Path | None,
+        help='File that keeps what the encoder makes of the activities; it may not be there yet.',
     )
     parser.add_argument(
         '--out', type=Path, required=True, help='Where refined_embeddings.parquet goes.'
@@ -73,34 +88,26 @@ def refine(arguments: Sequence[str]) -> None:
     config.trainer.max_epochs, config.steps_per_epoch = within_steps(
         config.max_steps, config.trainer.max_epochs, config.steps_per_epoch
     )
-    before, descriptions = _start(config)
+    files = Files(
+        config.embeddings, config.descriptions, config.activities, config.encoder, config.queries
+    )
     if config.dry_run:
-        show(_preview(parser.instantiate(config), before))
+        inputs = read_inputs(files, print, encode=False)
+        show(_preview(parser.instantiate(config), inputs))
         return
     become_ranks(config.trainer.devices, 'naics_model.refinement', arguments)
     with open_reporter(config.run_dir / 'result.json') as reporter:
-        _run(parser.instantiate(config), config, before, descriptions, reporter)
+        inputs = read_inputs(files, reporter.log)
+        _run(parser.instantiate(config), config, inputs, files, reporter)
 
 
-def _start(config: Namespace) -> tuple[Embeddings, pl.DataFrame]:
-    """Return the embeddings to start from, and the descriptions of the same codes."""
-    require_file(config.embeddings, '--embeddings')
-    require_file(config.descriptions, '--descriptions')
-    before = read_embeddings(config.embeddings)
-    descriptions = read_parquet(config.descriptions)
-    if before.codes != tuple(descriptions['code']):
-        raise DataError(
-            f'{config.embeddings} and {config.descriptions} do not hold the same codes in the same '
-            'order: embed the descriptions of this edition again.'
-        )
-    return before, descriptions
-
-
-def _module(ready: Namespace, before: Embeddings) -> RefinementModule:
+def _module(ready: Namespace, inputs: Inputs) -> RefinementModule:
     return RefinementModule(
-        torch.from_numpy(np.array(before.tangent)),
-        Taxonomy.from_codes(before.codes),
-        curvature=before.curvature,
+        torch.from_numpy(np.array(inputs.embeddings.tangent)),
+        inputs.taxonomy,
+        inputs.excluded,
+        inputs.queries,
+        curvature=inputs.embeddings.curvature,
         settings=ready.model,
         seed=ready.seed,
     )
@@ -114,13 +121,13 @@ def _counting(steps: int) -> DataLoader[int]:
 def _run(
     ready: Namespace,
     config: Namespace,
-    before: Embeddings,
-    descriptions: pl.DataFrame,
+    inputs: Inputs,
+    files: Files,
     reporter: Reporter,
 ) -> None:
     """Fit, write the embeddings of the best checkpoint, and report."""
     settings: RefinementSettings = ready.model
-    module = _module(ready, before)
+    module = _module(ready, inputs)
     report = EpochReport(reporter, lines=not watched_in_terminal())
     asked = {
         'model': asdict(settings),
@@ -128,8 +135,9 @@ def _run(
         'steps_per_epoch': ready.steps_per_epoch,
         'trainer': deciding(config.trainer.as_dict(), ranks_of(config.trainer.devices)),
     }
-    inputs = {'embeddings': ready.embeddings, 'descriptions': ready.descriptions}
-    attempt = Attempt(ready.run_dir, asked, inputs)
+    # The queries are of the encoder and the activities, and hold others' beside them.
+    encoder = files.encoder / WEIGHTS_FILE if files.encoder else None
+    attempt = Attempt(ready.run_dir, asked, {**asdict(files), 'encoder': encoder, 'queries': None})
     trainer = make_trainer(
         ready.trainer,
         run_dir=ready.run_dir,
@@ -145,7 +153,8 @@ def _run(
     with torch.no_grad():
         refined = module.cpu().eval()()
     if trainer.is_global_zero:
-        write_parquet(embedding_table(descriptions, refined, before.curvature), ready.out)
+        table = embedding_table(inputs.descriptions, refined, inputs.embeddings.curvature)
+        write_parquet(table, ready.out)
     result = JobResult(
         metrics={
             'best_val_loss': best_loss,
@@ -156,7 +165,8 @@ def _run(
         files={'checkpoint': best, 'embeddings': ready.out},
         details={
             'profile': profile_name(ready),
-            'codes': len(before.codes),
+            'codes': len(refined),
+            'activities': len(inputs.queries.owner),
             'steps': trainer.global_step,
             'history': report.history,
             'settings': asdict(settings),
@@ -169,16 +179,17 @@ def _run(
     attempt.finished()
 
 
-def _preview(ready: Namespace, before: Embeddings) -> dict[str, str]:
+def _preview(ready: Namespace, inputs: Inputs) -> dict[str, str]:
     """Return what would be refined, and what it would cost."""
-    module, trainer = _module(ready, before), ready.trainer
+    module, trainer = _module(ready, inputs), ready.trainer
     steps, epochs = ready.steps_per_epoch, trainer.max_epochs
     loaders = {'train_dataloaders': _counting(steps), 'val_dataloaders': _counting(1)}
     seconds = time_step(trainer, module, 1, **loaders)
     return {
-        'codes': f'{len(before.codes):,}, with the edges of their tree',
+        'codes': f'{len(inputs.taxonomy):,}, with the edges of their tree',
+        'asked': f'{len(inputs.queries.owner):,} activities',
         'network': f'{ready.model.layers} layers; {ready.model.codes_per_step} codes are compared '
-        'in a step',
+        f'in a step, and {ready.model.queries_per_step} activities asked',
         'fit': f'{epochs} epochs of {steps} steps ({trainer.accelerator}, {trainer.precision})',
         'cost': cost_in_words(seconds, epochs=epochs, steps=steps, validation=1, processes=1),
         'into': str(ready.run_dir),

@@ -1,10 +1,12 @@
-"""The Lightning module of refinement: full-batch steps of the graph network under four losses.
+"""The Lightning module of refinement: full-batch steps of the graph network under its losses.
 
 No files here: the command reads embeddings and writes them.
 """
 
 from dataclasses import dataclass, field
 from functools import partial
+from math import log
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +20,14 @@ from naics_model.losses.anchoring import anchoring
 from naics_model.losses.hierarchy import hierarchy_fit
 from naics_model.losses.radius import radius_ladder
 from naics_model.losses.triplet import hyperbolic_triplet
-from naics_model.refinement.hgcn import HyperbolicGCN, tree_graph
+from naics_model.refinement.graph import Edges, EdgeSettings, tree_edges
+from naics_model.refinement.hgcn import Aggregation, HyperbolicGCN
 from naics_model.taxonomy.distances import tree_distances
-from naics_model.taxonomy.tree import Taxonomy
+from naics_model.taxonomy.tree import LEVELS, Taxonomy
+
+VALIDATION_QUERIES = 4096
+# Where distances differ by 1, logits by 50: nothing is learned from what is sharper.
+LEAST_TEMPERATURE = 0.02
 
 
 @dataclass(frozen=True)
@@ -31,12 +38,15 @@ class RefinementWeights:
         hierarchy_fit: embedding distances against tree distances.
         triplet: nearer in the tree must be nearer in the space, by an adaptive margin.
         radius_ladder: each level at its own distance from the origin.
+        activities: train entries, where the encoder puts them, must find their code among all of
+            six digits.
         anchoring: nearness to the text embedding, which is where queries look.
     """
 
-    hierarchy_fit: float = 30.0
+    hierarchy_fit: float = 400.0
     triplet: float = 1.0
     radius_ladder: float = 0.1
+    activities: float = 1.0
     anchoring: float = 0.05
 
 
@@ -48,9 +58,15 @@ class RefinementSettings:
         layers: rounds of listening to the neighbours.
         max_radius: soft clip, in units of 1/sqrt(c); at least the encoder's.
         gate: start share of what the layers add.
+        aggregation: how neighbours are averaged.
+        edges: who is a neighbour beside parents and children.
+        bare_share: how many of the codes go without their free vector in a step, so that the
+            network learns to place a code that has none, being new.
         margin: m₀ of the triplet loss, in units of the distance.
         codes_per_step: how many codes are compared with each other in one step (all pass through
             the network).
+        queries_per_step: how many activities are asked in one step.
+        temperature: of the activities' contrast at the start; it is learned.
         learning_rate: peak of the schedule.
         weight_decay: of matrices; the free vectors are left out of it.
         warmup_share: part of the steps in which the rate climbs.
@@ -60,12 +76,43 @@ class RefinementSettings:
     layers: int = 2
     max_radius: float = 6.0
     gate: float = 0.1
+    aggregation: Aggregation = 'centroid'
+    edges: EdgeSettings = field(default_factory=EdgeSettings)
+    bare_share: float = 0.1
     margin: float = 1.0
-    codes_per_step: int = 768
+    codes_per_step: int = 512
+    queries_per_step: int = 256
+    temperature: float = 0.1
     learning_rate: float = 3e-2
     weight_decay: float = 1e-4
     warmup_share: float = 0.05
     weights: RefinementWeights = field(default_factory=RefinementWeights)
+
+
+class Queries(NamedTuple):
+    """Activities as the encoder sees them, which is frozen here.
+
+    Attributes:
+        tangent: float32 (q, d) tangent vectors at the origin.
+        owner: int64 (q,) position of each activity's code.
+    """
+
+    tangent: Tensor
+    owner: Tensor
+
+
+class Sample(NamedTuple):
+    """What one step compares.
+
+    Attributes:
+        rows: int64 (m,), the codes that are compared with each other.
+        bare: bool (n,), the codes that go without their free vector.
+        queries: int64 (b,), the activities that are asked.
+    """
+
+    rows: Tensor
+    bare: Tensor
+    queries: Tensor
 
 
 def draw_relations(tree: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -98,11 +145,15 @@ class RefinementModule(TrainableCheckpoint):
     """The graph network with its losses; one step sees every code once."""
 
     levels: Tensor
+    asked: Tensor
+    owner: Tensor
 
     def __init__(
         self,
         text: Tensor,
         taxonomy: Taxonomy,
+        excluded: Edges,
+        queries: Queries,
         *,
         curvature: float,
         settings: RefinementSettings,
@@ -111,6 +162,8 @@ class RefinementModule(TrainableCheckpoint):
         """Args:
         text: (n, d) tangent vectors of the codes as the encoder sees them.
         taxonomy: the same codes in the same order.
+        excluded: which codes each code's text excludes; heard if the settings say so.
+        queries: the activities that may be learned from; may be none.
         curvature: c >= 0 of the text's space.
         settings: of network and training.
         seed: of the codes and relations that each step draws.
@@ -119,17 +172,24 @@ class RefinementModule(TrainableCheckpoint):
         self.settings = settings
         self.seed = seed
         self.curvature = curvature
+        none = Edges(*(part[:0] for part in excluded))
         self.network = HyperbolicGCN(
             text,
-            tree_graph(taxonomy),
+            tree_edges(taxonomy.parents, settings.edges),
+            excluded if settings.edges.exclusions else none,
             layers=settings.layers,
             max_radius=settings.max_radius,
             curvature=curvature,
             gate=settings.gate,
+            aggregation=settings.aggregation,
         )
         # Stays on the CPU, where relations are drawn.
         self.tree = torch.from_numpy(tree_distances(taxonomy))
         self.register_buffer('levels', torch.from_numpy(taxonomy.levels).long(), persistent=False)
+        # Not in checkpoints, like the text.
+        self.register_buffer('asked', queries.tangent.float(), persistent=False)
+        self.register_buffer('owner', queries.owner, persistent=False)
+        self.log_temperature = nn.Parameter(torch.tensor(log(settings.temperature)))
         self.log_scale = nn.Parameter(best_log_scale(self.distances(text.float()), self.tree))
 
     def distances(self, tangent: Tensor) -> Tensor:
@@ -141,16 +201,23 @@ class RefinementModule(TrainableCheckpoint):
         refined: Tensor = self.network()
         return refined
 
-    def losses(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return each loss alone, unweighted, over the codes at `rows` (m,)."""
-        refined = self()[rows]
+    def losses(self, sample: Sample, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return each loss alone, unweighted.
+
+        Args:
+            sample: what is compared.
+            generator: draws the relations of the triplets.
+        """
+        places = self.network(sample.bare)
+        rows = sample.rows
+        refined = places[rows]
         tree = self.tree[rows.cpu()][:, rows.cpu()]
         distances = self.distances(refined)
         radii = radius(refined, self.curvature)
         anchor, positive, negative = (
             part.to(rows.device) for part in draw_relations(tree, generator)
         )
-        return {
+        found = {
             'hierarchy_fit': hierarchy_fit(distances, tree.to(distances), self.log_scale),
             'triplet': hyperbolic_triplet(
                 distances[anchor, positive],
@@ -162,6 +229,18 @@ class RefinementModule(TrainableCheckpoint):
             'radius_ladder': radius_ladder(radii, self.levels[rows]),
             'anchoring': anchoring(refined, self.network.text[rows], self.curvature),
         }
+        if len(sample.queries):
+            found['activities'] = self._contrast(places, sample.queries)
+        return found
+
+    def _contrast(self, places: Tensor, queries: Tensor) -> Tensor:
+        """Return InfoNCE of activities (b,) and their codes, all others of six digits negative."""
+        # (The loss of `losses/contrastive.py`, where each anchor has its own negatives.)
+        candidates = torch.nonzero(self.levels == LEVELS[-1]).squeeze(1)
+        distances = pairwise_distance(self.asked[queries], places[candidates], self.curvature)
+        temperature = self.log_temperature.exp().clamp_min(LEAST_TEMPERATURE)
+        owner = torch.searchsorted(candidates, self.owner[queries])
+        return nn.functional.cross_entropy(-distances / temperature, owner)
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:
         """Return the weighted sum."""
@@ -175,8 +254,7 @@ class RefinementModule(TrainableCheckpoint):
         # Drawn from the step's number alone: a resumed fit draws what an uninterrupted one would,
         # and every rank draws the same (a full batch leaves nothing to share out).
         generator = torch.Generator().manual_seed(derived_seed(self.seed, self.global_step))
-        rows = torch.randperm(len(self.levels), generator=generator)[: self.settings.codes_per_step]
-        losses = self.losses(rows.to(self.levels.device), generator)
+        losses = self.losses(self._sample(generator), generator)
         loss = self.total(losses)
         require_finite(loss, self.global_step)
         self._log('train', loss, losses)
@@ -190,9 +268,19 @@ class RefinementModule(TrainableCheckpoint):
             )
         return loss
 
+    def _sample(self, generator: torch.Generator) -> Sample:
+        settings, device = self.settings, self.levels.device
+        rows = torch.randperm(len(self.levels), generator=generator)[: settings.codes_per_step]
+        bare = torch.rand(len(self.levels), generator=generator) < settings.bare_share
+        queries = torch.randperm(len(self.owner), generator=generator)[: settings.queries_per_step]
+        return Sample(rows.to(device), bare.to(device), queries.to(device))
+
     def validation_step(self, batch: int, batch_idx: int) -> None:
-        rows = torch.arange(len(self.levels), device=self.levels.device)
-        losses = self.losses(rows, torch.Generator().manual_seed(self.seed))
+        generator = torch.Generator().manual_seed(self.seed)
+        queries = torch.randperm(len(self.owner), generator=generator)[:VALIDATION_QUERIES]
+        every = torch.arange(len(self.levels), device=self.levels.device)
+        sample = Sample(every, torch.zeros_like(every, dtype=torch.bool), queries.to(every.device))
+        losses = self.losses(sample, generator)
         self._log('val', self.total(losses), losses)
 
     def _log(self, room: str, loss: Tensor, losses: dict[str, Tensor]) -> None:

@@ -96,6 +96,11 @@ class EditionFolder:
         return self.path / 'training' / 'text_embeddings.parquet'
 
     @property
+    def queries(self) -> Path:
+        """What the last stage's encoder makes of texts that are asked, see `encoder.queries`."""
+        return self.path / 'training' / 'queries.safetensors'
+
+    @property
     def refinement(self) -> Path:
         """The folder of the refinement run."""
         return self.path / 'refinement'
@@ -103,6 +108,11 @@ class EditionFolder:
     @property
     def refined_embeddings(self) -> Path:
         return self.path / 'refinement' / 'refined_embeddings.parquet'
+
+    @property
+    def release(self) -> Path:
+        """The folder of the released model: embeddings, encoder, and what was judged of them."""
+        return self.path / 'release'
 
     @property
     def evaluation(self) -> Path:
@@ -125,3 +135,8 @@ class EditionFolder:
     def ablation(self) -> Path:
         """The result.json of the ablation of the dynamic curriculum."""
         return self.path / 'ablation' / 'result.json'
+
+    @property
+    def refinement_comparison(self) -> Path:
+        """The result.json of the comparison of refinements."""
+        return self.path / 'refinements' / 'result.json'

@@ -37,7 +37,9 @@ GRAPH = {
         'stage_3_hard': {'relation_index', 'token_cache', 'activities', 'stage_2_medium'},
         'text_embeddings': {'stage_3_hard', 'token_cache', 'descriptions'},
     },
-    'refinement': {'refined_embeddings': {'text_embeddings', 'descriptions'}},
+    'refinement': {
+        'refined_embeddings': {'text_embeddings', 'stage_3_hard', 'descriptions', 'activities'}
+    },
     'evaluation': {
         'baselines': {'descriptions', 'activities', 'code_splits'},
         'text_evaluation': {'text_embeddings', 'descriptions', 'activities'},
@@ -56,6 +58,15 @@ GRAPH = {
             'refined_evaluation',
         },
         'bi_encoder': {'descriptions', 'activities'},
+    },
+    'release': {
+        'model_bundle': {
+            'stage_3_hard',
+            'text_embeddings',
+            'refined_embeddings',
+            'text_evaluation',
+            'refined_evaluation',
+        }
     },
     'benchmark': {
         f'benchmark_{protocol}': {
@@ -124,8 +135,11 @@ def test_what_everything_follows_from_is_checked_first(graph: dg.Definitions) ->
         if spec.blocking:
             blocking.setdefault(key.asset_key.to_user_string(), set()).add(key.name)
     assert blocking == {
-        asset: {check.name for check in checked.known() if check.blocking}
-        for asset, checked in CHECKED.items()
+        **{
+            asset: {check.name for check in checked.known() if check.blocking}
+            for asset, checked in CHECKED.items()
+        },
+        'refined_evaluation': {'gate'},
     }
     assert {'counts_per_level', 'codes_unique', 'no_empty_text'} <= blocking['descriptions']
     assert blocking['relation_index'] == {'same_counts', 'sampled_items_are_rows'}

@@ -9,15 +9,17 @@ from naics_assets.lib.launcher import JobLauncher
 from naics_assets.lib.metadata import job_result, table_metadata
 from naics_assets.lib.mlflow_tracker import MlflowTracker
 from naics_assets.lib.paths import NaicsPaths
+from naics_model.training.stages import LAST_STAGE
 
 
 @naics_asset(
     group_name='refinement',
-    deps=['text_embeddings', 'descriptions'],
+    deps=['text_embeddings', LAST_STAGE, 'descriptions', 'activities'],
     kinds={'pytorch', 'mlflow', 'parquet'},
     pool='gpu',
-    code_version='1',
-    description='The text embeddings moved along the tree by a hyperbolic graph convolution.',
+    code_version='2',
+    description='The text embeddings moved by a hyperbolic graph convolution: along the tree, and '
+    'to where their activities look for them.',
 )
 def refined_embeddings(
     context: dg.AssetExecutionContext,
@@ -28,6 +30,8 @@ def refined_embeddings(
     folder = paths.edition(context.partition_key)
     arguments: list[str | Path] = ['--embeddings', folder.text_embeddings]
     arguments += ['--descriptions', folder.descriptions]
+    arguments += ['--activities', folder.activities, '--queries', folder.queries]
+    arguments += ['--encoder', folder.stage(LAST_STAGE) / 'model']
     arguments += ['--out', folder.refined_embeddings]
     with plain_errors(), mlflow.job_run(context) as run:
         result = jobs.train(

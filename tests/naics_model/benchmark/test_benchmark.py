@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from naics_model.benchmark.asked import Asked, embeddings_of, measure
+from naics_model.benchmark.asked import embeddings_of, measure
 from naics_model.benchmark.cli import main
 from naics_model.benchmark.job import Options, _means, _said, benchmark
 from naics_model.dataset.steps import steps_of
@@ -95,9 +95,8 @@ def test_what_each_protocol_asks(sample: EditionFolder, tmp_path: Path) -> None:
     points = model.encode(codes['title'].to_list())
     run = EditionFolder(tmp_path, 'run')
     write_parquet(embedding_table(codes, points, 1.0), embeddings_of(run, 'embeddings'))
-    asked = Asked({'embeddings': sample})
     groups = {
-        name: {key.split('/')[0] for key in measure(sample, run, asked, PROTOCOLS[name], print)}
+        name: {key.split('/')[0] for key in measure(sample, run, PROTOCOLS[name], print)}
         for name in ('cold', 'warm', 'heldout_subtrees')
     }
     assert groups == {

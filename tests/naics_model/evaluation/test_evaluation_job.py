@@ -155,7 +155,7 @@ def test_every_held_out_entry_is_answered(measured):
 
 
 def test_what_is_refined_is_asked_the_questions_encoded_before(measured, capsys):
-    kept = measured.evaluation / 'queries.safetensors'
+    kept = measured.queries
     before = kept.stat().st_mtime_ns
     assert run(measured, 'refined') == 0
     assert 'were encoded before' in capsys.readouterr().err
@@ -174,7 +174,6 @@ def test_the_report_gathers_it_all(measured):
         'evaluation_report.html',
         'metrics.json',
         'result.json',
-        'queries.safetensors',
         *(f'figures/{name}.png' for name in pictures),
         *(f'{what}/{file}' for what in WHAT for file in ('metrics.json', 'result.json')),
         *(f'{what}/{file}.parquet' for what in WHAT[1:] for file in ('answers', 'answers_nearest')),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +12,15 @@ from scipy.spatial.distance import cdist
 
 from naics_model.encoder.backbones import TINY
 from naics_model.encoder.embedder import NaicsEmbedder
+from naics_model.encoder.queries import check_one_space, encode_texts
 from naics_model.encoder.table import Embeddings
 from naics_model.errors import DataError
 from naics_model.evaluation.measure import (
-    check_one_space,
     distances_to,
     nearest_known,
     points_of,
     same_codes,
 )
-from naics_model.evaluation.queries import encode_texts
 from naics_model.geometry.lorentz import pairwise_distance
 
 TEXTS = ['Growing soybeans', 'Bank', 'Bank for farmers who grow soybeans']
@@ -82,7 +82,25 @@ def test_texts_are_encoded_once_for_a_model(model: Path, tmp_path: Path) -> None
     np.testing.assert_array_equal(first.tangent, again.tangent)
     assert said == [f'3 questions were encoded before: {kept}']
     encode_texts(model, TEXTS[:2], kept, quiet)
-    assert kept.read_bytes() != before
+    assert kept.read_bytes() == before
+
+
+def test_texts_are_added_to_those_that_were_encoded(model: Path, tmp_path: Path) -> None:
+    kept = tmp_path / 'queries.safetensors'
+    first = encode_texts(model, TEXTS[:2], kept, quiet)
+    both = encode_texts(model, TEXTS[1:], kept, quiet)
+    np.testing.assert_array_equal(both.of(TEXTS[:2]), first.of(TEXTS[:2]))
+    expected = NaicsEmbedder.from_pretrained(model).encode(TEXTS)
+    np.testing.assert_allclose(both.of(TEXTS), expected, atol=1e-6)
+    assert list(encode_texts(model, TEXTS, kept, quiet).place) == TEXTS
+
+
+def test_two_who_ask_at_once_encode_each_text_once(model: Path, tmp_path: Path) -> None:
+    kept, said = tmp_path / 'queries.safetensors', []
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda _: encode_texts(model, TEXTS, kept, said.append), range(2)))
+    np.testing.assert_array_equal(found[0].tangent, found[1].tangent)
+    assert said == [f'3 questions were encoded before: {kept}']
 
 
 def test_what_another_model_encoded_or_what_is_damaged_is_made_anew(

@@ -15,11 +15,15 @@ import polars as pl
 import pytest
 import torch
 
+from naics_model.encoder.backbones import TINY
+from naics_model.encoder.embedder import NaicsEmbedder
 from naics_model.encoder.table import embedding_table, read_embeddings
-from naics_model.geometry.lorentz import soft_clip
+from naics_model.geometry.lorentz import pairwise_distance, soft_clip
 from naics_model.jobs.command import run_command
+from naics_model.refinement.attach import attach
 from naics_model.refinement.cli import refine
 from naics_model.storage.files import sha256_of, write_parquet
+from naics_model.storage.tensors import read_tensors
 
 CODES = [
     code
@@ -72,6 +76,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
             'code': CODES,
             'level': [len(code) for code in CODES],
             'title': [f'Title of {code}' for code in CODES],
+            'excluded_codes': [['111']] + [None] * (len(CODES) - 1),
         }
     )
     write_parquet(descriptions, files.descriptions)
@@ -94,9 +99,9 @@ def test_refinement_brings_the_tree_into_the_space(result: Any) -> None:
     assert metrics['spearman_after'] > 0.8
     history = result['details']['history']
     assert history[-1]['val/loss'] < history[0]['val/loss']
-    assert {'val/hierarchy_fit', 'val/triplet', 'val/radius_ladder', 'val/anchoring'} <= set(
-        history[0]
-    )
+    by_tree = {'val/hierarchy_fit', 'val/triplet', 'val/radius_ladder', 'val/anchoring'}
+    assert by_tree <= set(history[0])
+    assert 'val/activities' not in history[0]
     assert history[0]['train/curvature_0'] != history[-1]['train/curvature_0']
 
 
@@ -148,6 +153,116 @@ def test_under_torchrun_the_result_is_the_same(result: Any, job: Job) -> None:
         read_embeddings(job.folder / name / 'refined.parquet').tangent for name in ('run', 'ranks')
     )
     np.testing.assert_allclose(ranks, alone, atol=1e-3)
+
+
+@pytest.fixture(scope='module')
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Job:
+    """Codes of all levels with a tiny encoder, and activities in words of their own."""
+    folder = tmp_path_factory.mktemp('asked')
+    files = Job(folder / 'descriptions.parquet', folder / 'text.parquet', folder)
+    descriptions = pl.DataFrame(
+        {
+            'index': range(len(CODES)),
+            'code': CODES,
+            'level': [len(code) for code in CODES],
+            'title': [f'Title of {code}' for code in CODES],
+            'excluded_codes': [None] * len(CODES),
+        },
+        schema_overrides={'excluded_codes': pl.List(pl.String)},
+    )
+    write_parquet(descriptions, files.descriptions)
+    torch.manual_seed(0)
+    encoder = NaicsEmbedder(TINY, hyperbolic_dim=8)
+    encoder.save_pretrained(folder / 'model')
+    tangent = encoder.encode(descriptions['title'].to_list())
+    write_parquet(embedding_table(descriptions, tangent, 1.0), files.embeddings)
+    six = [code for code in CODES if len(code) == 6]
+    entries = [(f'{word} {code[::-1]}', code) for code in six for word in ('making', 'selling')]
+    activities = pl.DataFrame(
+        {
+            'text': [text for text, _ in entries],
+            'code': [code for _, code in entries],
+            'split': ['train', 'heldout'] * len(six),
+        }
+    )
+    write_parquet(activities, folder / 'activities.parquet')
+    return files
+
+
+SEARCH = ('--model.weights.activities=30', '--model.weights.anchoring=0')
+
+
+def with_activities(job: Job) -> list[str]:
+    return [
+        f'--activities={job.folder / "activities.parquet"}',
+        f'--encoder={job.folder / "model"}',
+        f'--queries={job.folder / "queries.safetensors"}',
+    ]
+
+
+@pytest.fixture(scope='module')
+def refined_for_search(asked: Job) -> Any:
+    done = run(asked.arguments(*with_activities(asked), '--model.edges.exclusions=true', *SEARCH))
+    assert done.returncode == 0, done.stderr
+    return json.loads((asked.folder / 'run' / 'result.json').read_text())
+
+
+def test_activities_are_found_better_and_held_out_ones_are_never_read(
+    refined_for_search: Any, asked: Job
+) -> None:
+    history = refined_for_search['details']['history']
+    # A random encoder leaves little room: it puts all activities of a kind near each other.
+    assert history[-1]['val/activities'] < history[0]['val/activities'] - 0.03
+    entries = pl.read_parquet(asked.folder / 'activities.parquet')
+    assert refined_for_search['details']['activities'] == len(entries) / 2
+    header, _ = read_tensors(asked.folder / 'queries.safetensors', 'queries')
+    assert set(header['texts']) == set(entries.filter(pl.col('split') == 'train')['text'])
+
+
+def test_a_code_that_is_new_is_attached_by_its_text(refined_for_search: Any, asked: Job) -> None:
+    # New codes with the texts of known ones: what they belong to is known.
+    table = pl.read_parquet(asked.embeddings)
+    like = ['1111', '2211', '541111']
+    rows = pl.concat([table.filter(pl.col('code') == code) for code in like])
+    new = asked.folder / 'new.parquet'
+    write_parquet(rows.with_columns(code=pl.Series(['1199', '2299', '541199'])), new)
+    out = asked.folder / 'placed.parquet'
+    arguments = ['--run_dir', asked.folder / 'run', '--embeddings', asked.embeddings]
+    arguments += ['--descriptions', asked.descriptions, '--new', new, '--out', out]
+    before = (asked.folder / 'run' / 'refined.parquet').read_bytes()
+    assert run_command(attach, [str(word) for word in arguments]) == 0
+    placed = pl.read_parquet(out)
+    assert placed['code'].to_list() == ['1199', '2299', '541199']
+    nearest = {}
+    text = table['tangent'].to_numpy()
+    for code in like:
+        above = np.flatnonzero(table['level'] == len(code) - 1)
+        own = torch.from_numpy(text[table['code'].to_list().index(code)][None].copy())
+        distance = pairwise_distance(own, torch.from_numpy(text[above]), 1.0)[0]
+        nearest[code] = table['code'][int(above[int(distance.argmin())])]
+    assert placed['parent'].to_list() == [nearest[code] for code in like]
+    # The network has moved them, and no other code.
+    assert (np.linalg.norm(placed['tangent'].to_numpy() - rows['tangent'].to_numpy(), axis=1)).min()
+    assert (asked.folder / 'run' / 'refined.parquet').read_bytes() == before
+    again = [*map(str, arguments[:-4]), '--new', str(asked.embeddings), '--out', str(out)]
+    assert run_command(attach, again) == 1
+
+
+@pytest.mark.parametrize('missing', [0, 1, 2])
+def test_activities_encoder_and_queries_go_together(
+    asked: Job, missing: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    some = [word for place, word in enumerate(with_activities(asked)) if place != missing]
+    assert run_command(refine, asked.arguments(*some, name='some')) == 1
+    assert '--activities, --encoder and --queries go together' in capsys.readouterr().err
+
+
+def test_a_dry_run_writes_nothing(asked: Job, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = asked.arguments(*with_activities(asked)[:2], name='dry')
+    arguments += [f'--queries={asked.folder / "dry.safetensors"}', '--dry-run']
+    assert run_command(refine, arguments) == 0
+    assert not (asked.folder / 'dry').exists()
+    assert not (asked.folder / 'dry.safetensors').exists()
 
 
 @pytest.mark.parametrize(

@@ -1,24 +1,26 @@
-"""The graph network: its edges, its centroids, its curvature, and its way back to the text."""
+"""The graph network: its means, its curvature, its gates, and its way back to the text."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 import torch
 
 from naics_model.geometry.lorentz import soft_clip, tangent_centroid
+from naics_model.refinement.graph import EdgeSettings, exclusion_edges, tree_edges
 from naics_model.refinement.hgcn import (
-    CHILD,
-    PARENT,
-    SELF,
     HyperbolicGCN,
     HyperbolicGraphLayer,
     aggregate,
-    tree_graph,
     unclip,
 )
 from naics_model.taxonomy.tree import Taxonomy
 
 SEVEN = Taxonomy.from_codes(['11', '111', '1111', '11111', '111111', '111112', '112'])
+KIN = tree_edges(SEVEN.parents, EdgeSettings())
+NOBODY = exclusion_edges([], ())
+NONE_BARE = torch.zeros(7, dtype=torch.bool)
 
 
 @pytest.fixture
@@ -27,37 +29,14 @@ def text() -> torch.Tensor:
     return soft_clip(torch.randn(7, 4) * 2)
 
 
-def network(text: torch.Tensor, **options: float) -> HyperbolicGCN:
+def network(text: torch.Tensor, excluded: Any = NOBODY, **options: Any) -> HyperbolicGCN:
     settings = {'layers': 2, 'max_radius': 6.0, 'curvature': 1.0, 'gate': 0.1, **options}
-    return HyperbolicGCN(text, tree_graph(SEVEN), **settings)  # type: ignore[arg-type]
-
-
-def test_each_code_hears_itself_its_parent_and_its_children() -> None:
-    graph = tree_graph(SEVEN)
-    heard = {
-        (SEVEN.codes[t], SEVEN.codes[s], int(k))
-        for s, t, k in zip(graph.source, graph.target, graph.kind, strict=True)
-    }
-    assert len(heard) == 7 + 6 + 6
-    assert {edge for edge in heard if edge[0] == '11111'} == {
-        ('11111', '11111', SELF),
-        ('11111', '1111', PARENT),
-        ('11111', '111111', CHILD),
-        ('11111', '111112', CHILD),
-    }
-
-
-def test_children_share_one_voice() -> None:
-    graph = tree_graph(SEVEN)
-    for code in range(7):
-        for kind in (SELF, PARENT, CHILD):
-            shares = graph.share[(graph.target == code) & (graph.kind == kind)]
-            assert len(shares) == 0 or shares.sum().item() == pytest.approx(1)
+    return HyperbolicGCN(text, KIN, excluded, **settings)
 
 
 @pytest.mark.parametrize('curvature', [0.0, 0.3, 1.0, 4.0])
 def test_the_sparse_centroid_is_that_of_geometry(text: torch.Tensor, curvature: float) -> None:
-    graph = tree_graph(SEVEN)
+    graph = KIN
     weights = torch.rand(len(graph.source), generator=torch.Generator().manual_seed(1)) + 0.1
     found = aggregate(text, graph, weights, torch.tensor(curvature))
     for code in range(7):
@@ -66,8 +45,28 @@ def test_the_sparse_centroid_is_that_of_geometry(text: torch.Tensor, curvature: 
         torch.testing.assert_close(found[code], expected)
 
 
-def test_the_curvature_of_each_layer_gets_a_gradient(text: torch.Tensor) -> None:
-    model = network(text)
+def test_the_tangent_mean_is_the_weighted_mean_of_tangent_vectors(text: torch.Tensor) -> None:
+    weights = torch.rand(len(KIN.source), generator=torch.Generator().manual_seed(1)) + 0.1
+    found = aggregate(text, KIN, weights, torch.tensor(1.0), 'tangent')
+    for code in range(7):
+        edges = KIN.target == code
+        share = (weights[edges] / weights[edges].sum()).unsqueeze(1)
+        torch.testing.assert_close(found[code], (share * text[KIN.source[edges]]).sum(0))
+    # Which is not the centroid, at these radii.
+    centroid = aggregate(text, KIN, weights, torch.tensor(1.0))
+    assert (found - centroid).norm(dim=1).max() > 0.1
+
+
+def test_a_code_that_hears_nobody_is_its_own_mean(text: torch.Tensor) -> None:
+    excluded = exclusion_edges([None] * 6 + [['111111']], SEVEN.codes)
+    found = aggregate(text, excluded, excluded.share, 1.0)
+    torch.testing.assert_close(found[:6], text[:6])
+    torch.testing.assert_close(found[6], text[4])
+
+
+@pytest.mark.parametrize('aggregation', ['centroid', 'tangent'])
+def test_the_curvature_of_each_layer_gets_a_gradient(text: torch.Tensor, aggregation: str) -> None:
+    model = network(text, aggregation=aggregation)
     model().square().sum().backward()
     for layer in model.layers:
         assert layer.log_curvature.grad.abs().item() > 1e-6
@@ -95,9 +94,9 @@ def test_a_flat_network_has_no_curvature_to_learn(text: torch.Tensor) -> None:
 
 def test_a_flat_layer_is_an_ordinary_graph_convolution(text: torch.Tensor) -> None:
     layer = HyperbolicGraphLayer(4, 6.0, 0.0, 0.25)
-    graph = tree_graph(SEVEN)
+    graph = KIN
     with torch.no_grad():
-        out = layer(text, graph)
+        out = layer(text, graph, NOBODY, NONE_BARE)
     message = text / text.norm(dim=1, keepdim=True) * 6 * torch.tanh(text.norm(dim=1) / 6)[:, None]
     # 112 hears itself and its parent, 11, with equal voices.
     heard = (message[SEVEN.index['112']] + message[SEVEN.index['11']]) / 2
@@ -110,7 +109,7 @@ def test_a_flat_layer_is_an_ordinary_graph_convolution(text: torch.Tensor) -> No
 def test_with_a_closed_gate_the_output_is_the_text(text: torch.Tensor, curvature: float) -> None:
     model = network(text, curvature=curvature)
     with torch.no_grad():
-        model.gate_logit.fill_(-50.0)
+        model.gate.logits.fill_(-50.0)
     torch.testing.assert_close(model(), text, rtol=1e-4, atol=1e-4)
 
 
@@ -134,3 +133,35 @@ def test_the_text_is_never_trained_and_never_in_a_checkpoint(text: torch.Tensor)
     model = network(text)
     assert 'text' not in model.state_dict()
     assert 'text' not in dict(model.named_parameters())
+
+
+def test_a_code_moves_from_what_it_excludes_or_toward_it(text: torch.Tensor) -> None:
+    excluded = exclusion_edges([None] * 6 + [['111111']], SEVEN.codes)
+    model = network(text, excluded)
+    torch.testing.assert_close(model(), network(text)())  # no sign yet
+    model().square().sum().backward()
+    assert all(layer.repulsion.grad.abs() > 1e-6 for layer in model.layers)
+    distance = {}
+    for sign in (-0.5, 0.0, 0.5):
+        with torch.no_grad():
+            for layer in model.layers:
+                layer.repulsion.fill_(sign)
+            places = model()
+        distance[sign] = (places[6] - places[4]).norm().item()
+    assert distance[-0.5] < distance[0.0] < distance[0.5]
+
+
+def test_a_bare_code_has_no_free_vector_and_a_gate_of_its_own(text: torch.Tensor) -> None:
+    model = network(text)
+    with torch.no_grad():
+        model.residual.fill_(0.3)
+        bare = torch.arange(7) == 5
+        before = model(bare)
+        model.residual[5] = 9.0
+        torch.testing.assert_close(model(bare), before)
+        assert (model() - before).norm(dim=1)[5] > 1
+        for gate in (model.gate, *(layer.gate for layer in model.layers)):
+            gate.logits[1] = 3.0
+        moved = (model(bare) - before).norm(dim=1)
+    assert moved[5] > 1e-3
+    torch.testing.assert_close(moved[6], torch.tensor(0.0))

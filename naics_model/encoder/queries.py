@@ -1,23 +1,23 @@
 """Texts as points: what the encoder makes of questions, kept in a file so that it is made once.
 
-The embeddings of a run and the refined ones are asked the same questions, and a minute of encoding
-is spared by the second. Points lie in the space of the model; what is near them is measured
-elsewhere.
+Refinement learns from some of them, and text and refined embeddings are asked the same: each text
+is encoded by whoever needs it first. Points lie in the space of the model; what is near them is
+measured elsewhere.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from naics_model.encoder.embedder import NaicsEmbedder
 from naics_model.encoder.pretrained import CONFIG_FILE, WEIGHTS_FILE
+from naics_model.encoder.table import Embeddings
 from naics_model.encoder.tokens import MAX_LENGTH
 from naics_model.errors import DataError
 from naics_model.storage.files import sha256_of
@@ -27,7 +27,7 @@ from naics_model.storage.tensors import read_tensors, write_tensors
 _CHUNK = 512
 _WHAT = 'a file of encoded questions'
 # To be raised when the same model would make other points of the same texts.
-_RULES = 1
+_RULES = 2
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,14 @@ class Encoded:
 def encode_texts(
     model: Path, texts: Sequence[str], kept: Path, log: Callable[[str], None]
 ) -> Encoded:
-    """Encode texts through the title channel, or read what was kept of the same texts and model.
+    """Encode texts through the title channel, but for those that are kept of the same model.
+
+    Two jobs that ask for texts at the same time encode each once: the second waits.
 
     Args:
         model: folder of the exported encoder.
         texts: each once.
-        kept: the file to read, or to write.
+        kept: the file to read, and to add to.
         log: told the progress.
 
     Raises:
@@ -67,25 +69,47 @@ def encode_texts(
         'model': [sha256_of(model / name) for name in (CONFIG_FILE, WEIGHTS_FILE)],
         'rules': _RULES,
         'max_length': MAX_LENGTH,
-        'texts': hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest(),
     }
-    place = {text: row for row, text in enumerate(texts)}
-    if (known := _read(kept, asked)) is not None:
-        log(f'{len(texts):,} questions were encoded before: {kept}')
-        return Encoded(place, *known)
-    embedder = NaicsEmbedder.from_pretrained(model)
-    tangent = _encode(embedder, texts, log)
-    header = {**asked, 'curvature': embedder.curvature}
-    write_tensors({'tangent': tangent}, header, kept)
-    return Encoded(place, tangent, embedder.curvature)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(kept.with_name(f'.{kept.name}.lock')):
+        known = _read(kept, asked)
+        missing = [text for text in texts if known is None or text not in known.place]
+        if known is not None and not missing:
+            log(f'{len(texts):,} questions were encoded before: {kept}')
+            return known
+        embedder = NaicsEmbedder.from_pretrained(model)
+        tangent = _encode(embedder, missing, log)
+        if known is not None:
+            missing = [*known.place, *missing]
+            tangent = np.concatenate([known.tangent, tangent])
+        header = {**asked, 'curvature': embedder.curvature, 'texts': missing}
+        write_tensors({'tangent': tangent}, header, kept)
+    return Encoded({text: row for row, text in enumerate(missing)}, tangent, embedder.curvature)
 
 
-def _read(path: Path, asked: Mapping[str, object]) -> tuple[NDArray[np.float32], float] | None:
+def check_one_space(embeddings: Embeddings, encoded: Encoded) -> None:
+    """Check that codes and questions lie in the same space.
+
+    Raises:
+        DataError: they do not.
+    """
+    # Tables hold the curvature as float32.
+    if embeddings.tangent.shape[1] != encoded.tangent.shape[1] or np.float32(
+        embeddings.curvature
+    ) != np.float32(encoded.curvature):
+        raise DataError(
+            'The model encodes into another space than that of the embeddings (dimension or '
+            'curvature differs): give the model that made them.'
+        )
+
+
+def _read(path: Path, asked: Mapping[str, object]) -> Encoded | None:
     """Return what a file holds if it is of what is asked."""
     try:
         header, tensors = read_tensors(path, _WHAT)
         if {key: header[key] for key in asked} == asked:
-            return tensors['tangent'], float(header['curvature'])
+            place = {text: row for row, text in enumerate(header['texts'])}
+            return Encoded(place, tensors['tangent'], float(header['curvature']))
     except (DataError, KeyError, TypeError):
         # Missing, or of another kind: it is made anew.
         pass

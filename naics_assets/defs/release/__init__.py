@@ -1,0 +1,1 @@
+"""What leaves the project: the released model of an edition."""

@@ -94,7 +94,7 @@ def test_rooms_import_only_from_rooms_below() -> None:
 @pytest.mark.parametrize(
     ('module', 'forbidden'),
     [
-        ('naics_assets.definitions', ('torch', 'transformers')),
+        ('naics_assets.definitions', ('torch', 'transformers', 'mlflow', 'duckdb')),
         ('naics_model.encoder.tokens', ('torch', 'transformers', 'dagster')),
         ('naics_model.curriculum.sampler', ('torch', 'dagster')),
         ('naics_model.protocols.view', ('torch', 'transformers', 'dagster')),

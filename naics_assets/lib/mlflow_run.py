@@ -7,6 +7,7 @@ or away for a while, holds up neither the job nor the step that watches it.
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections import deque
@@ -175,6 +176,9 @@ class JobRun:
             self._opening.set_exception(error)
             return
         self._opening.set_result(opened)
+        # Of what mlflow has loaded nothing is garbage until the process ends, which to find out
+        # takes seconds.
+        gc.freeze()
         watch_machine(opened, self.write, self._ended)
         pause = _PAUSE_SECONDS
         while True:

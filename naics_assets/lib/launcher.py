@@ -44,6 +44,7 @@ _JOB_ID = 'NAICS_JOB_ID'
 _KILLED_RANK = re.compile(r'Signal \d+ \((SIG\w+)\) received by PID \d+')
 
 Hear = Callable[[Sequence[Any]], None]
+"""Takes what a job has told since the last time."""
 
 RETRIES = 2
 RETRY_SECONDS = 5

@@ -5,6 +5,7 @@ Each entry can be written again where it is not known whether the try before got
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 _METRICS_A_BATCH = 1000
 _PARAMETERS_A_BATCH = 100
 _PARAMETER_CHARACTERS = 6000
+# One name that MLflow does not know would have it refuse all of a request.
+_NOT_IN_A_NAME = re.compile(r'[^\w/.\- :]')
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,10 @@ def entries_of(message: Mapping[str, Any]) -> list[Figure | Write]:
     """Return what of a job's message is to be written."""
     if message['kind'] == 'figures':
         step, since_epoch = message['step'], message['time']
-        return [Figure(name, v, step, since_epoch) for name, v in message['values'].items()]
+        return [
+            Figure(_NOT_IN_A_NAME.sub('', name), value, step, since_epoch)
+            for name, value in message['values'].items()
+        ]
     if message['kind'] == 'settings':
         return [partial(log_parameters, message['values'])]
     if message['kind'] == 'checkpoint':

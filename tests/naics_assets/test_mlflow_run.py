@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import isnan, nan
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -123,7 +124,7 @@ def test_what_a_job_tells_is_in_its_run(
         {'kind': 'settings', 'time': 1.5, 'values': {'rank': '16', 'rate': '0.1'}},
         {'kind': 'figures', 'time': 2.5, 'values': {'loss': 0.5}, 'step': 1},
         {'kind': 'epoch', 'time': 2.5, 'epoch': 0, 'metrics': {'loss': 0.5}},
-        {'kind': 'figures', 'time': 3.5, 'values': {'loss': 0.25, 'odd': float('nan')}, 'step': 3},
+        {'kind': 'figures', 'time': 3.5, 'values': {'loss': 0.25, 'lr[0]': nan}, 'step': 3},
         # More than a server takes in one request.
         {'kind': 'figures', 'time': 4.5, 'values': {f'f{i}': i for i in range(2500)}, 'step': 3},
         {**told, 'path': '/c/epoch=1-val_loss=0.4.ckpt', 'score': 0.4, 'exported': None},
@@ -140,6 +141,7 @@ def test_what_a_job_tells_is_in_its_run(
     assert run.data.params == {'rank': '8', 'rate': '0.1', 'long': 'x' * 6000}
     assert curve(tracker.tracking_uri) == [(1, 0.5), (3, 0.25)]
     assert run.data.metrics['f2499'] == 2499
+    assert isnan(run.data.metrics['lr0'])
     assert 'system/cpu_utilization_percentage' in run.data.metrics
     client = MlflowClient(tracker.tracking_uri)
     [first, _] = client.get_metric_history(run.info.run_id, 'loss')

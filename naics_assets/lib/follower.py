@@ -9,7 +9,7 @@ import dagster as dg
 from rich.console import Console
 from rich.status import Status
 
-from naics_assets.lib.mlflow_tracker import FIRST_WORDS
+from naics_assets.lib.mlflow_run import FIRST_WORDS
 
 
 class Follower:

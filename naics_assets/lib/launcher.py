@@ -17,7 +17,7 @@ import sys
 import threading
 import uuid
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,9 @@ TERMINATE_SECONDS = 10
 _JOB_ID = 'NAICS_JOB_ID'
 # How torchrun tells of a rank that did not end by itself.
 _KILLED_RANK = re.compile(r'Signal \d+ \((SIG\w+)\) received by PID \d+')
+
+Hear = Callable[[Sequence[Any]], None]
+"""Takes what a job has told since the last time."""
 
 RETRIES = 2
 RETRY_SECONDS = 5
@@ -85,7 +88,7 @@ class JobLauncher(dg.ConfigurableResource):
         module: str,
         arguments: Sequence[str | Path],
         run_dir: Path,
-        environment: Mapping[str, str],
+        hear: Hear,
     ) -> Any:
         """Run a job that trains as these settings say, and return its parsed `result.json`.
 
@@ -97,7 +100,7 @@ class JobLauncher(dg.ConfigurableResource):
             module: `naics_model.training` or `naics_model.refinement`.
             arguments: what is particular to the fit.
             run_dir: the job's folder.
-            environment: variables beside those of this process.
+            hear: see `run`.
 
         Raises:
             dagster.Failure: see `run`.
@@ -116,7 +119,7 @@ class JobLauncher(dg.ConfigurableResource):
                 module,
                 [*arguments, *settings],
                 run_dir / 'result.json',
-                environment,
+                hear,
                 launch=shlex.split(self.launch),
             )
         except Crash as crash:
@@ -129,7 +132,7 @@ class JobLauncher(dg.ConfigurableResource):
         module: str,
         arguments: Sequence[str | Path],
         result_path: Path,
-        environment: Mapping[str, str] | None = None,
+        hear: Hear,
         launch: Sequence[str] = (),
     ) -> Any:
         """Run `python -m module arguments` to its end and return its parsed `result.json`.
@@ -142,7 +145,8 @@ class JobLauncher(dg.ConfigurableResource):
             module: a package with a command line, such as `naics_model.training`.
             arguments: its arguments.
             result_path: where the job writes `result.json`, its contract with this step.
-            environment: variables beside those of this process.
+            hear: called a few times a second with the messages that the job has sent since, if any;
+                what it raises ends the job.
             launch: in place of `python -m`.
 
         Raises:
@@ -169,7 +173,6 @@ class JobLauncher(dg.ConfigurableResource):
                     'TORCH_ELASTIC_SHUTDOWN_TIMEOUT': str(SAVE_SECONDS),
                     **os.environ,
                     **session.get_bootstrap_env_vars(),
-                    **(environment or {}),
                     LAUNCHER_PID: f'{os.getpid()}@{socket.gethostname()}',
                     _JOB_ID: job_id,
                 },
@@ -182,17 +185,19 @@ class JobLauncher(dg.ConfigurableResource):
             said = _Said()
             reader = threading.Thread(target=said.follow, args=(process.stdout,), daemon=True)
             reader.start()
-            observed = 0
+            inbox = _Inbox(session)
             try:
-                while True:
-                    ended = _wait(process, POLL_SECONDS)
-                    observed = _observe_epochs(context, session, observed)
-                    if ended:
-                        break
+                while not _wait(process, POLL_SECONDS):
+                    messages = inbox.new()
+                    _observe_epochs(context, messages)
+                    hear(messages)
             finally:
                 _stop(process, job_id)
                 reader.join(TERMINATE_SECONDS)
-        _observe_epochs(context, session, observed)
+        # The rest is there only now, when the channel is closed; also of a job that was killed.
+        messages = inbox.new()
+        _observe_epochs(context, messages)
+        hear(messages)
         if process.returncode != 0:
             failure = _failure(module, process.returncode, said)
             if not (isinstance(failure, Crash) and result_path.is_file()):
@@ -249,11 +254,24 @@ def _wait(process: subprocess.Popen[str], seconds: float) -> bool:
     return True
 
 
-def _observe_epochs(context: dg.AssetExecutionContext, session: Any, observed: int) -> int:
-    """Log every epoch message not seen before as an observation; return how many are seen now."""
-    messages = session.get_custom_messages()
-    for message in messages[observed:]:
-        if isinstance(message, dict) and message.get('kind') == 'epoch':
+class _Inbox:
+    """The messages of a job, each taken out once."""
+
+    def __init__(self, session: dg.PipesSession) -> None:
+        self._session = session
+        self._taken = 0
+
+    def new(self) -> Sequence[Any]:
+        """Return what has come since the last time."""
+        messages = self._session.get_custom_messages()[self._taken :]
+        self._taken += len(messages)
+        return messages
+
+
+def _observe_epochs(context: dg.AssetExecutionContext, messages: Iterable[Any]) -> None:
+    """Log each epoch as an observation."""
+    for message in messages:
+        if message['kind'] == 'epoch':
             context.log_event(
                 dg.AssetObservation(
                     asset_key=context.asset_key,
@@ -261,7 +279,6 @@ def _observe_epochs(context: dg.AssetExecutionContext, session: Any, observed: i
                     metadata={'epoch': message['epoch'], **message['metrics']},
                 )
             )
-    return len(messages)
 
 
 def _stop(process: subprocess.Popen[str], job_id: str) -> None:

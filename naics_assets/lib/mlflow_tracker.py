@@ -1,20 +1,29 @@
-"""MLflow runs that mirror Dagster's: one parent per Dagster run, one nested run per job."""
+"""MLflow runs that mirror Dagster's: one parent per Dagster run, one nested run per job.
+
+What stands here is how runs are made, found and closed; `mlflow_run.py` has one while its job is at
+work.
+"""
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from naics_assets.lib.mlflow_entries import Opened
+from naics_assets.lib.mlflow_run import JobRun
+from naics_model.jobs.processes import is_alive, this_process
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import Run
 
 # MLflow's own names: which of its pages an experiment has, what makes a run nested, its title, and
 # its description.
@@ -25,23 +34,18 @@ RUN_NAME = 'mlflow.runName'
 NOTE = 'mlflow.note.content'
 DAGSTER_RUN_ID = 'dagster/run_id'
 ASSET = 'dagster/asset'
+# The process that has a run open.
+OWNER = 'naics/owner'
 
-FIRST_WORDS = 'MLflow run: '
-"""What a step's first line begins with."""
-
-# As many as a server takes in one request.
-_METRICS_A_BATCH = 1000
 # As much of a digest as MLflow's databases take.
 _DIGEST = 36
 
 
-def _metric(name: str, value: float) -> Metric:
-    from mlflow.entities import Metric
-
-    return Metric(name, float(value), int(time.time() * 1000), 0)
-
-
 def _client(tracking_uri: str) -> MlflowClient:
+    # MLflow's own way to wait for a server, minutes in all, would only be between us and the news
+    # that it is away: what is to be written is kept and tried again here.
+    os.environ.setdefault('MLFLOW_HTTP_REQUEST_MAX_RETRIES', '2')
+    os.environ.setdefault('MLFLOW_DISABLE_TELEMETRY', 'true')
     # Imported here, because importing mlflow takes longer than loading the whole graph.
     from mlflow import MlflowClient
 
@@ -52,80 +56,32 @@ def _client(tracking_uri: str) -> MlflowClient:
 
 
 @dataclass(frozen=True)
-class JobRun:
-    """A nested MLflow run made for one job, open while the job runs.
+class _Step:
+    """What a run is to know of the step it is for, read from Dagster before the run is made.
 
     Attributes:
-        run_id: the run's id, known before the job starts.
-        parent_id: the run of the whole Dagster run, above it.
-        tracking_uri: where MLflow keeps both.
-        url: where a person sees it.
+        dagster_run_id: of the Dagster run.
+        asset: which asset is made.
+        edition: of which edition.
+        again: which try it is, in words; nothing for the first.
+        made_from: MLflow's fields of a dataset, for each asset that this one is made from.
     """
 
-    run_id: str
-    parent_id: str
-    tracking_uri: str
-    url: str
+    dagster_run_id: str
+    asset: str
+    edition: str
+    again: str
+    made_from: tuple[dict[str, Any], ...]
 
-    @property
-    def link(self) -> dg.MetadataValue:
-        """The run's page, for a materialisation's metadata."""
-        return dg.MetadataValue.url(self.url)
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """The variables by which a job finds this run."""
-        return {'MLFLOW_TRACKING_URI': self.tracking_uri, 'MLFLOW_RUN_ID': self.run_id}
-
-    def log_outcome(self, metrics: Mapping[str, float], group: str = '') -> None:
-        """Log final figures here and on the parent, where whole runs of the graph are compared.
-
-        Args:
-            metrics: by name.
-            group: what their names begin with on the parent, where jobs have figures of one name.
-        """
-        client = _client(self.tracking_uri)
-        for run_id, prefix in ((self.run_id, ''), (self.parent_id, group and f'{group}/')):
-            entries = [_metric(f'{prefix}{name}', value) for name, value in metrics.items()]
-            for start in range(0, len(entries), _METRICS_A_BATCH):
-                client.log_batch(run_id, entries[start : start + _METRICS_A_BATCH])
-
-    def log_headlines(self, metrics: Mapping[str, float]) -> None:
-        """Log the first figures of a report on the parent, where MLflow's charts begin with them:
-        groups stand in the order of the alphabet.
-
-        Args:
-            metrics: by name.
-        """
-        entries = [
-            _metric(f'at a glance/{name.replace("/", " ")}', value)
-            for name, value in metrics.items()
-        ]
-        _client(self.tracking_uri).log_batch(self.parent_id, metrics=entries)
-
-    def log_choices(self, choices: Mapping[str, str]) -> None:
-        """Log what a person chose for the whole run of the graph as the parent's parameters."""
-        client = _client(self.tracking_uri)
-        known = client.get_run(self.parent_id).data.params
-        for name, value in choices.items():
-            if name not in known:  # MLflow keeps the first value for good
-                client.log_param(self.parent_id, name, value)
-
-    def log_report(self, files: Iterable[Path]) -> None:
-        """Attach the files of a report to the run; its pictures so that runs can be compared.
-
-        MLflow sets pictures of one key side by side, those of one run beside another's.
-        """
-        from PIL import Image
-
-        client = _client(self.tracking_uri)
-        for path in files:
-            if path.suffix == '.png':
-                with Image.open(path) as picture:
-                    client.log_image(self.run_id, picture, key=path.stem, step=0)
-                client.log_artifact(self.run_id, str(path), 'figures')
-            else:
-                client.log_artifact(self.run_id, str(path))
+    @classmethod
+    def of(cls, context: dg.AssetExecutionContext) -> _Step:
+        return cls(
+            context.run.run_id,
+            context.asset_key.to_user_string(),
+            context.partition_key,
+            f' · try {context.retry_number + 1}' if context.retry_number else '',
+            tuple(_made_from(context)),
+        )
 
 
 class MlflowTracker(dg.ConfigurableResource):
@@ -147,46 +103,37 @@ class MlflowTracker(dg.ConfigurableResource):
 
     @contextmanager
     def job_run(self, context: dg.AssetExecutionContext) -> Iterator[JobRun]:
-        """Yield a nested run for the step's job, created before the job is launched.
+        """Yield a nested run for the step's job, at once: it is opened meanwhile.
 
         The run ends FINISHED, FAILED or KILLED with the block, and so does its parent, which is
-        opened again by the next job: a step that fails or is cancelled leaves nothing RUNNING.
-        Where the step is killed outright its job closes both (`jobs/watchdog.py`), and where the
-        job is, too, `close_abandoned` does. Each try of a step has a run of its own.
+        opened again by the next job: a step that fails or is cancelled leaves nothing RUNNING. What
+        a step left that was killed outright, this closes first (`close_abandoned`). Each try of a
+        step has a run of its own.
 
         Args:
             context: the step's context; its asset, partition and run become the run's tags, and the
                 assets it is made from its datasets, with their data versions.
+
+        Raises:
+            dagster.Failure: MLflow did not make the run, whatever the block did.
         """
-        client = _client(self.tracking_uri)
-        experiment_id = self._experiment_id(client)
-        parent_id = self._parent_run(client, experiment_id, context)
-        client.update_run(parent_id, status='RUNNING')
-        asset = context.asset_key.to_user_string()
-        again = f' · try {context.retry_number + 1}' if context.retry_number else ''
-        tags = {
-            PARENT_RUN_ID: parent_id,
-            ASSET: asset,
-            RUN_NAME: f'{asset} · {context.partition_key}{again}',
-            **self._links(context, f'`{asset}` of edition {context.partition_key}{again}'),
-        }
-        run_id = client.create_run(experiment_id, tags=tags).info.run_id
+        step, instance = _Step.of(context), context.instance
+        run = JobRun(context, partial(self._open, step))
+        run.write(lambda _: self.close_abandoned(instance), partial(_log_inputs, step))
         status = 'FAILED'
         try:
-            url = f'{self.url}/#/experiments/{experiment_id}/runs/{run_id}'
-            context.log.info(f'{FIRST_WORDS}{url}')
-            _log_inputs(client, run_id, context)
-            yield JobRun(run_id, parent_id, self.tracking_uri, url)
+            yield run
+            run.require()
             status = 'FINISHED'
         except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
             status = 'KILLED'
             raise
         finally:
-            client.set_terminated(run_id, status)
-            _settle(client, experiment_id, parent_id)
+            run.close(partial(_close, status))
 
     def close_abandoned(self, instance: dg.DagsterInstance) -> list[str]:
-        """Close what is still RUNNING although its Dagster run has ended; return the ids.
+        """Close what is still RUNNING although its Dagster run has ended, or the process of its
+        step; return the ids.
 
         Runs of another Dagster instance in the same experiment are left alone.
         """
@@ -194,24 +141,53 @@ class MlflowTracker(dg.ConfigurableResource):
         experiment = client.get_experiment_by_name(self.experiment)
         if experiment is None:
             return []
-        closed = []
+        closed, parents = [], set()
         running = "attributes.status = 'RUNNING'"
-        for run in _all_runs(client, experiment.experiment_id, running):
+        for run in list(_all_runs(client, experiment.experiment_id, running)):
             of = instance.get_run_by_id(run.data.tags.get(DAGSTER_RUN_ID, ''))
-            if of is not None and of.is_finished:
+            if of is None:
+                continue
+            owner = run.data.tags.get(OWNER)
+            if of.is_finished:
                 canceled = of.status == dg.DagsterRunStatus.CANCELED
-                client.set_terminated(run.info.run_id, 'KILLED' if canceled else 'FAILED')
-                closed.append(run.info.run_id)
+                status = 'KILLED' if canceled else 'FAILED'
+            elif owner and is_alive(json.loads(owner)) is False:
+                status = 'KILLED'
+                parents.add(run.data.tags[PARENT_RUN_ID])
+            else:
+                continue
+            client.set_terminated(run.info.run_id, status)
+            closed.append(run.info.run_id)
+        for parent_id in parents:
+            closed += _settle(client, experiment.experiment_id, parent_id)
         return closed
 
-    def _links(self, context: dg.AssetExecutionContext, what: str) -> dict[str, str]:
+    def _open(self, step: _Step) -> Opened:
+        """Make the run of a step's job."""
+        client = _client(self.tracking_uri)
+        experiment_id = self._experiment_id(client)
+        parent_id, is_new = self._parent_run(client, experiment_id, step)
+        client.update_run(parent_id, status='RUNNING')
+        tags = {
+            PARENT_RUN_ID: parent_id,
+            ASSET: step.asset,
+            OWNER: json.dumps(this_process()),
+            RUN_NAME: f'{step.asset} · {step.edition}{step.again}',
+            **self._links(step, f'`{step.asset}` of edition {step.edition}{step.again}'),
+        }
+        run_id = client.create_run(experiment_id, tags=tags).info.run_id
+        page = f'{self.url}/#/experiments/{experiment_id}/runs'
+        new = {'mlflow/run_id': parent_id, 'mlflow/url': f'{page}/{parent_id}'} if is_new else {}
+        return Opened(client, experiment_id, run_id, parent_id, step.asset, f'{page}/{run_id}', new)
+
+    def _links(self, step: _Step, what: str) -> dict[str, str]:
         """Return the tags that lead back to Dagster; the description is shown with its link."""
-        run_id = context.run.run_id
+        run_id = step.dagster_run_id
         url = f'{self.dagster_url}/runs/{run_id}'
         return {
             DAGSTER_RUN_ID: run_id,
             'dagster/url': url,
-            'naics/edition': context.partition_key,
+            'naics/edition': step.edition,
             NOTE: f'{what}, in [Dagster run {run_id[:8]}]({url})',
         }
 
@@ -225,30 +201,24 @@ class MlflowTracker(dg.ConfigurableResource):
         )
 
     def _parent_run(
-        self, client: MlflowClient, experiment_id: str, context: dg.AssetExecutionContext
-    ) -> str:
-        """Return the id of the Dagster run's own MLflow run, made at its first job."""
-        run_id = context.run.run_id
+        self, client: MlflowClient, experiment_id: str, step: _Step
+    ) -> tuple[str, bool]:
+        """Return the id of the Dagster run's own MLflow run, and whether it was made just now, at
+        the first job.
+        """
+        run_id = step.dagster_run_id
         found = client.search_runs(
             [experiment_id],
             f"tags.`{DAGSTER_RUN_ID}` = '{run_id}' AND tags.`naics/role` = 'pipeline'",
         )
         if found:
-            return str(found[0].info.run_id)
+            return str(found[0].info.run_id), False
         tags = {
             'naics/role': 'pipeline',
-            RUN_NAME: f'{context.partition_key} · {run_id[:8]}',
-            **self._links(context, f'The graph for edition {context.partition_key}'),
+            RUN_NAME: f'{step.edition} · {run_id[:8]}',
+            **self._links(step, f'The graph for edition {step.edition}'),
         }
-        created = str(client.create_run(experiment_id, tags=tags).info.run_id)
-        context.instance.add_run_tags(
-            run_id,
-            {
-                'mlflow/run_id': created,
-                'mlflow/url': f'{self.url}/#/experiments/{experiment_id}/runs/{created}',
-            },
-        )
-        return created
+        return str(client.create_run(experiment_id, tags=tags).info.run_id), True
 
 
 def _all_runs(client: MlflowClient, experiment_id: str, condition: str) -> Iterator[Run]:
@@ -264,21 +234,27 @@ def _all_runs(client: MlflowClient, experiment_id: str, condition: str) -> Itera
             return
 
 
-def _settle(client: MlflowClient, experiment_id: str, parent_id: str) -> None:
-    """Set a parent's status by the last try of each of its jobs, unless one is at work."""
+def _close(status: str, opened: Opened) -> None:
+    opened.client.set_terminated(opened.run_id, status)
+    _settle(opened.client, opened.experiment_id, opened.parent_id)
+
+
+def _settle(client: MlflowClient, experiment_id: str, parent_id: str) -> list[str]:
+    """Set a parent's status by the last try of each of its jobs, unless one is at work; return its
+    id if it was set.
+    """
     jobs = _all_runs(client, experiment_id, f"tags.`{PARENT_RUN_ID}` = '{parent_id}'")
     last = {run.data.tags.get(ASSET): run.info.status for run in jobs}
-    if 'RUNNING' not in last.values():
-        # The worst of them.
-        whole = max(last.values(), key=('FINISHED', 'KILLED', 'FAILED').index)
-        client.set_terminated(parent_id, whole)
+    if 'RUNNING' in last.values():
+        return []
+    # The worst of them.
+    whole = max(last.values(), key=('FINISHED', 'KILLED', 'FAILED').index)
+    client.set_terminated(parent_id, whole)
+    return [parent_id]
 
 
-def _log_inputs(client: MlflowClient, run_id: str, context: dg.AssetExecutionContext) -> None:
-    """Log each asset that this one is made from as a dataset, its data version as the digest."""
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    inputs = []
+def _made_from(context: dg.AssetExecutionContext) -> Iterator[dict[str, Any]]:
+    """Yield each asset that this one is made from as a dataset, its data version as the digest."""
     for dep in context.assets_def.get_asset_spec(context.asset_key).deps:
         record = context.instance.get_latest_data_version_record(
             dep.asset_key, partition_key=context.partition_key
@@ -288,17 +264,23 @@ def _log_inputs(client: MlflowClient, run_id: str, context: dg.AssetExecutionCon
         if made is None or version is None:
             continue
         path = made.metadata.get('path')
-        facts = {
+        facts: Mapping[str, Any] = {
             name: made.metadata[name].value
             for name in ('dagster/row_count', 'size_mb')
             if name in made.metadata
         }
-        dataset = Dataset(
-            name=f'{dep.asset_key.to_user_string()} · {context.partition_key}',
-            digest=version[:_DIGEST],
-            source_type='local',
-            source=json.dumps({'uri': str(path.value) if path is not None else ''}),
-            profile=json.dumps({**facts, 'data_version': version}),
-        )
-        inputs.append(DatasetInput(dataset, [InputTag('mlflow.data.context', 'training')]))
-    client.log_inputs(run_id, inputs)
+        yield {
+            'name': f'{dep.asset_key.to_user_string()} · {context.partition_key}',
+            'digest': version[:_DIGEST],
+            'source_type': 'local',
+            'source': json.dumps({'uri': str(path.value) if path is not None else ''}),
+            'profile': json.dumps({**facts, 'data_version': version}),
+        }
+
+
+def _log_inputs(step: _Step, opened: Opened) -> None:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    tag = InputTag('mlflow.data.context', 'training')
+    inputs = [DatasetInput(Dataset(**fields), [tag]) for fields in step.made_from]
+    opened.client.log_inputs(opened.run_id, inputs)

@@ -20,9 +20,9 @@ from naics_model.errors import DataError
 from naics_model.jobs.watchdog import LAUNCHER_PID
 from naics_model.storage.files import read_json, write_json
 
-# The launcher's channel and the tracker's run are this process's own: a job of the chain that spoke
-# there would be taken for the whole.
-_OURS = (DAGSTER_PIPES_CONTEXT_ENV_VAR, DAGSTER_PIPES_MESSAGES_ENV_VAR, 'MLFLOW_RUN_ID')
+# The launcher's channel is this process's own: a job of the chain that spoke there would be taken
+# for the whole.
+_OURS = (DAGSTER_PIPES_CONTEXT_ENV_VAR, DAGSTER_PIPES_MESSAGES_ENV_VAR)
 
 
 @dataclass(frozen=True)

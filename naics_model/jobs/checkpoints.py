@@ -40,8 +40,8 @@ def kept_checkpoints(folder: Path, keep_best: int) -> list[ModelCheckpoint]:
     the best, and each has to know of what the one before it kept.
 
     Args:
-        folder: MLflow's run id exists on rank 0 only; without an explicit folder each rank would
-            choose its own.
+        folder: the loggers of rank 0 and of the others differ; without an explicit folder each rank
+            would choose its own.
         keep_best: how many of the best.
     """
     best = ModelCheckpoint(

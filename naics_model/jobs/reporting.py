@@ -79,6 +79,21 @@ class Reporter:
         figures = '  '.join(f'{name} {v:.4f}' for name, v in (watched or metrics).items())
         self.log(f'epoch {epoch + 1}: {figures}')
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether a launcher listens, who keeps what is told to it by `track`."""
+        return self._pipes is not None
+
+    def track(self, kind: str, **content: Any) -> None:
+        """Tell the launcher something for its experiment tracker; nothing where none listens.
+
+        Args:
+            kind: what it is; `jobs/tracking.py` has the kinds.
+            content: JSON values.
+        """
+        if self._pipes is not None:
+            self._pipes.report_custom_message({'kind': kind, 'time': time.time(), **content})
+
     def finish(self, result: JobResult) -> None:
         """Write `result.json` atomically: metrics, files with sha256 and bytes, details, the
         command, seconds, peak memory.

@@ -9,19 +9,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from naics_model.errors import ConfigurationError, DataError
 from naics_model.jobs.checkpoints import LAST
 from naics_model.jobs.command import flat
+from naics_model.jobs.processes import is_alive, this_process
 from naics_model.jobs.reporting import Reporter, is_rank_zero
 from naics_model.storage.files import read_json, sha256_of, write_json
 
@@ -146,7 +145,7 @@ class Attempt(Callback):
         owner = read_json(self._marker)
         deadline = time.monotonic() + _WAIT_SECONDS
         told = False
-        while _is_at_work(owner):
+        while owner['pid'] != os.getpid() and is_alive(owner):
             if not told:
                 reporter.log(f'waiting for process {owner["pid"]}, which trains in {self._folder}')
                 told = True
@@ -171,29 +170,9 @@ class Attempt(Callback):
                 self._folder.rename(self._aside)
             for old in self._folder.glob('*.ckpt'):
                 old.unlink()
-        write_json(_this_process(), self._marker)
+        write_json(this_process(), self._marker)
 
     def finished(self) -> None:
         """Take the mark away: the result is written."""
         if is_rank_zero():
             self._marker.unlink(missing_ok=True)
-
-
-def _this_process() -> dict[str, Any]:
-    return {
-        'pid': os.getpid(),
-        'host': socket.gethostname(),
-        'since': psutil.Process().create_time(),
-    }
-
-
-def _is_at_work(owner: Mapping[str, Any]) -> bool:
-    """Return whether the process that a mark names still runs; of another machine's none does."""
-    if owner['host'] != socket.gethostname() or owner['pid'] == os.getpid():
-        return False
-    try:
-        process = psutil.Process(owner['pid'])
-        started = process.create_time()
-        return started == owner['since'] and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

@@ -1,132 +1,89 @@
-"""A job's MLflow run: made by the launcher before the job, written by the job, closed by the
-launcher.
+"""What a job tells for the experiment tracker: its settings, its figures, its kept checkpoints.
 
-A job that is started by hand writes CSV files instead; so mlflow, which takes two seconds to
-import, is imported where it is used.
+It tells its launcher, who has the tracker's run and writes it: so no job waits for a tracker, or
+ends because one is away. Started by hand, a job writes CSV files.
 """
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from dagster_pipes import DAGSTER_PIPES_CONTEXT_ENV_VAR
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.loggers import CSVLogger, Logger, MLFlowLogger
+from pytorch_lightning.loggers import CSVLogger, Logger
 
-from naics_model.jobs.reporting import Reporter, is_rank_zero
+from naics_model.jobs.reporting import Reporter
 from naics_model.storage.files import sha256_of
 
-_SYSTEM_SECONDS = 5
+
+class LauncherLogger(Logger):
+    """Passes on to the launcher what Lightning logs: `settings` and `figures`."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        super().__init__()
+        self._reporter = reporter
+
+    @property
+    def name(self) -> str:
+        return 'launcher'
+
+    @property
+    def version(self) -> str:
+        return ''
+
+    def log_hyperparams(self, params: Mapping[str, Any], *args: Any, **kwargs: Any) -> None:
+        values = {name: str(value) for name, value in params.items()}
+        self._reporter.track('settings', values=values)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        values = {name: float(value) for name, value in metrics.items()}
+        self._reporter.track('figures', values=values, step=step or 0)
 
 
-class LauncherOwnedRun(MLFlowLogger):
-    """An MLflow logger for a run that the launcher made and will close.
-
-    Lightning's own marks the run as finished when the fit ends, before the job has exported
-    anything, and as finished even if a later step of the job fails.
-    """
-
-    def __init__(self, tracking_uri: str, run_id: str) -> None:
-        # Its environment is read when Lightning is imported, hence in words. Lightning would copy
-        # whole checkpoints, optimiser included, as plain files; see `log_checkpoints`.
-        super().__init__(tracking_uri=tracking_uri, run_id=run_id, log_model=False)
-        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-
-        self._machine = SystemMetricsMonitor(
-            run_id,
-            tracking_uri=tracking_uri,
-            sampling_interval=_SYSTEM_SECONDS,
-            resume_logging=True,
-        )
-        self._machine.start()
-
-    def finalize(self, status: str = 'success') -> None:
-        """Leave the run as it is: its status is the launcher's to set."""
-        self._machine.finish()
-
-
-def choose_logger(run_dir: Path, settings: Mapping[str, Any]) -> Logger | bool:
-    """Return the logger: the launcher's MLflow run if the environment names one, CSV files in
-    `run_dir` otherwise.
-
-    What the machine does meanwhile is logged there, too.
+def choose_logger(reporter: Reporter, run_dir: Path, settings: Mapping[str, Any]) -> Logger | bool:
+    """Return the logger: the launcher if there is one, CSV files in `run_dir` otherwise.
 
     Args:
+        reporter: the job's voice.
         run_dir: the job's folder.
-        settings: flat settings, written as the run's parameters. MLflow keeps a parameter's first
-            value for good, so those already there are left alone.
+        settings: flat settings, told to the launcher as the parameters of its run.
     """
-    tracking_uri = os.environ.get('MLFLOW_TRACKING_URI')
-    run_id = os.environ.get('MLFLOW_RUN_ID')
-    if not (tracking_uri and run_id):
+    if DAGSTER_PIPES_CONTEXT_ENV_VAR not in os.environ:
         return CSVLogger(save_dir=run_dir, name='metrics')
-    if not is_rank_zero():
-        return False  # one voice per job, and one connection to the tracking server
-    logger = LauncherOwnedRun(tracking_uri, run_id)
-    known = logger.experiment.get_run(run_id).data.params
-    logger.log_hyperparams({name: v for name, v in settings.items() if name not in known})
+    if not reporter.is_heard:
+        return False  # another rank than the one that speaks
+    logger = LauncherLogger(reporter)
+    logger.log_hyperparams(settings)
     return logger
 
 
-def log_checkpoints(
+def tell_checkpoints(
     trainer: Trainer, exported_from: Path, exported: Path | None, reporter: Reporter
 ) -> None:
-    """Make the kept checkpoints logged models of the run, each with its `val/loss`.
-
-    They stay where they are, and are named with their digest: with the optimiser's state they are
-    three times the model. The exported one has its model as its artifacts, which can be loaded.
-
-    A tracking server that fails here costs these entries, not the finished fit.
+    """Tell the launcher each kept checkpoint, with its digest and its `val/loss`.
 
     Args:
         trainer: of the finished fit.
         exported_from: the checkpoint whose weights became the job's product.
         exported: the folder of the model, if it is one.
-        reporter: is told of a failure.
+        reporter: the job's voice.
     """
-    logger, kept = trainer.logger, trainer.checkpoint_callback
-    if not isinstance(logger, LauncherOwnedRun) or not isinstance(kept, ModelCheckpoint):
+    kept = trainer.checkpoint_callback
+    if not reporter.is_heard or not isinstance(kept, ModelCheckpoint):
         return
-    from mlflow.exceptions import MlflowException
-
     scores = {Path(path): float(score) for path, score in kept.best_k_models.items()}
-    try:
-        for path in sorted({*scores, exported_from}):
-            folder = exported if path == exported_from else None
-            _log_checkpoint(logger, path, scores.get(path), folder)
-    except (MlflowException, OSError) as error:
-        reporter.log(f'warning: MLflow did not take the checkpoints: {error}')
-
-
-def _log_checkpoint(
-    logger: LauncherOwnedRun, path: Path, score: float | None, folder: Path | None
-) -> None:
-    from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
-
-    client, run_id = logger.experiment, logger.run_id
-    step = torch.load(path, map_location='cpu', weights_only=True, mmap=True)['global_step']
-    run = client.get_run(run_id)
-    asset = run.data.tags.get('dagster/asset', 'checkpoint')
-    # Names take no dots and slashes.
-    name = f'{asset}-{path.stem.partition("-val_loss")[0]}'.replace('=', '_')
-    model = client.create_logged_model(
-        run.info.experiment_id,
-        name=name,
-        source_run_id=run_id,
-        model_type='exported' if folder is not None else 'checkpoint',
-        tags={'checkpoint': str(path), 'checkpoint_sha256': sha256_of(path)},
-    )
-    if score is not None:
-        # Not under the name of the epochs' own figure, whose curve it would bend.
-        now = int(time.time() * 1000)
-        measured = Metric('checkpoint/val_loss', score, now, step, model.model_id, run_id=run_id)
-        client.log_batch(run_id, metrics=[measured])
-    if folder is not None:
-        client.log_model_artifacts(model.model_id, str(folder))
-    client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step)])
+    for path in sorted({*scores, exported_from}):
+        saved = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
+        reporter.track(
+            'checkpoint',
+            path=str(path),
+            sha256=sha256_of(path),
+            step=saved['global_step'],
+            score=scores.get(path),
+            exported=str(exported) if exported and path == exported_from else None,
+        )

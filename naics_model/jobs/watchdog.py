@@ -22,8 +22,6 @@ start the job in a session of its own: the watchdog ends the whole process group
 with it every rank.
 """
 
-_CLOSE_SECONDS = 10
-
 
 def _is_alive(process: psutil.Process) -> bool:
     # is_running compares creation times too, so that a recycled process id is not taken for the
@@ -35,10 +33,7 @@ def _is_alive(process: psutil.Process) -> bool:
 
 
 def _abandon(torchrun: psutil.Process | None) -> None:
-    """End the job, and close the tracker's run, which its owner no longer can."""
-    closing = threading.Thread(target=_close_run, daemon=True)
-    closing.start()
-    closing.join(_CLOSE_SECONDS)  # a server may be gone, too
+    """End the job."""
     if torchrun is None:
         os.killpg(os.getpgrp(), signal.SIGTERM)
     elif _is_alive(torchrun):
@@ -47,19 +42,6 @@ def _abandon(torchrun: psutil.Process | None) -> None:
         torchrun.terminate()
     else:
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _close_run() -> None:
-    tracking_uri, run_id = os.environ.get('MLFLOW_TRACKING_URI'), os.environ.get('MLFLOW_RUN_ID')
-    if not (tracking_uri and run_id):
-        return
-    from mlflow import MlflowClient
-
-    client = MlflowClient(tracking_uri)
-    parent = client.get_run(run_id).data.tags.get('mlflow.parentRunId')
-    for name in filter(None, (run_id, parent)):
-        if client.get_run(name).info.status == 'RUNNING':
-            client.set_terminated(name, 'KILLED')
 
 
 def heed_signals() -> None:

@@ -31,7 +31,7 @@ from naics_model.jobs.preview import cost_in_words, show, time_step
 from naics_model.jobs.ranks import become_ranks, ranks_of
 from naics_model.jobs.reporting import JobResult, Reporter, open_reporter
 from naics_model.jobs.resume import Attempt, deciding, require_checkpoint
-from naics_model.jobs.tracking import choose_logger, log_checkpoints
+from naics_model.jobs.tracking import choose_logger, tell_checkpoints
 from naics_model.refinement.inputs import Files, Inputs, read_inputs
 from naics_model.refinement.module import RefinementModule, RefinementSettings
 from naics_model.storage.files import write_parquet
@@ -141,7 +141,7 @@ def _run(
     trainer = make_trainer(
         ready.trainer,
         run_dir=ready.run_dir,
-        logger=choose_logger(ready.run_dir, flat(asked)),
+        logger=choose_logger(reporter, ready.run_dir, flat(asked)),
         keep_best=ready.keep_best,
         callbacks=[attempt, report],
     )
@@ -175,7 +175,7 @@ def _run(
         },
     )
     reporter.finish(result)
-    log_checkpoints(trainer, best, None, reporter)
+    tell_checkpoints(trainer, best, None, reporter)
     attempt.finished()
 
 

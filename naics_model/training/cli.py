@@ -38,7 +38,7 @@ from naics_model.jobs.preview import show
 from naics_model.jobs.ranks import become_ranks, ranks_of
 from naics_model.jobs.reporting import JobResult, Reporter, open_reporter
 from naics_model.jobs.resume import Attempt, deciding, require_checkpoint
-from naics_model.jobs.tracking import choose_logger, log_checkpoints
+from naics_model.jobs.tracking import choose_logger, tell_checkpoints
 from naics_model.training.activities import Activities, read_activities
 from naics_model.training.callbacks import CurriculumWatch
 from naics_model.training.data import DataSettings, TripletDataModule, require_even_shards
@@ -176,7 +176,7 @@ def _run(
     trainer = make_trainer(
         ready.trainer,
         run_dir=ready.run_dir,
-        logger=choose_logger(ready.run_dir, flat(settings)),
+        logger=choose_logger(reporter, ready.run_dir, flat(settings)),
         keep_best=ready.keep_best,
         callbacks=[attempt, watch, report],
         batches_per_step=len(data.samplers),
@@ -226,7 +226,7 @@ def _run(
         },
     )
     reporter.finish(result)
-    log_checkpoints(trainer, exported_from, exported, reporter)
+    tell_checkpoints(trainer, exported_from, exported, reporter)
     attempt.finished()
 
 

@@ -16,9 +16,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import duckdb
 import polars as pl
 
 from naics_model.errors import DataError
@@ -26,6 +25,9 @@ from naics_model.storage.files import atomic_write
 from naics_model.storage.tables import Column, Table
 from naics_model.triplets.lookup import count_by_hardness
 from naics_model.triplets.relations import as_name, database, load_relations, sql_text
+
+if TYPE_CHECKING:
+    import duckdb
 
 TABLE = Table(
     name='triplets',
@@ -178,6 +180,8 @@ def open_published_view(
     A condition on anchor_code or positive_code reads only the parts of the file that can have such
     rows, 0.5 of 20 MB for one anchor of 2022; one on negative_code alone reads it all.
     """
+    import duckdb
+
     connection = duckdb.connect()
     connection.execute('set variable descriptions = ?', [as_name(descriptions)])
     connection.execute('set variable triplets = ?', [as_name(triplets)])
@@ -192,6 +196,8 @@ def _write(
     progress: Callable[[str], None] | None,
 ) -> int:
     """Write the triplets to `path` and return their number, telling `progress` how large it is."""
+    import duckdb
+
     start = time.perf_counter()
     parameters = {'out': str(path), 'digest': digest}
     with ThreadPoolExecutor(1) as pool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import duckdb
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from naics_model.errors import DataError
 from naics_model.triplets.hardness import LEVELS
 from naics_model.triplets.relations import as_name, database, sql_text
+
+if TYPE_CHECKING:
+    import duckdb
 
 _TYPES = {
     'anchor_idx': np.uint16,
@@ -111,6 +114,8 @@ def count_by_hardness(connection: duckdb.DuckDBPyConnection, triplets: Path) -> 
 
 @contextmanager
 def _opened(triplets: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    import duckdb
+
     if not triplets.is_file():
         raise DataError(f'{triplets} does not exist: run the step that writes it first.')
     with database() as connection:

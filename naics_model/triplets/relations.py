@@ -10,10 +10,14 @@ import glob
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import duckdb
+from typing import TYPE_CHECKING
 
 from naics_model.errors import ConfigurationError, DataError
+
+if TYPE_CHECKING:
+    # Imported where it is used: every process of the graph reads this room, and most open no
+    # database.
+    import duckdb
 
 _SQL = Path(__file__).parent / 'sql'
 # Indices are 16-bit, and the samplers keep 65,535 free.
@@ -43,6 +47,8 @@ def database(
     Raises:
         ConfigurationError: the memory limit is too low for what the block asks.
     """
+    import duckdb
+
     with duckdb.connect() as connection:
         connection.execute('set memory_limit = ?', [memory_limit])
         connection.execute("set temp_directory = ''")
@@ -78,6 +84,8 @@ def load_relations(
     for path in (descriptions, distances):
         if not path.is_file():
             raise DataError(f'{path} does not exist: run the step that writes it first.')
+    import duckdb
+
     connection.execute('set variable descriptions = ?', [as_name(descriptions)])
     connection.execute('set variable distances = ?', [as_name(distances)])
     try:

@@ -7,6 +7,7 @@ import textwrap
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import psutil
@@ -68,10 +69,12 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run_asset(what: str, module: str, result_path: Path) -> dg.ExecuteInProcessResult:
+    heard: list[Any] = []
+
     @dg.asset(partitions_def=EDITION)
     def model(context: dg.AssetExecutionContext, jobs: JobLauncher) -> dg.MaterializeResult:
         arguments = [what, result_path]
-        result = jobs.train(context, module, arguments, result_path.parent, {})
+        result = jobs.train(context, module, arguments, result_path.parent, heard.extend)
         return dg.MaterializeResult(metadata={'loss': result['metrics']['loss']})
 
     return dg.materialize(

@@ -1,9 +1,12 @@
 """MLflow runs follow Dagster's: nested, tagged, and never left RUNNING."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import dagster as dg
+import psutil
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -11,17 +14,7 @@ from PIL import Image
 
 from naics_assets.definitions import defs
 from naics_assets.lib.mlflow_tracker import MlflowTracker
-
-
-@pytest.fixture
-def tracker(tmp_path: Path) -> MlflowTracker:
-    return MlflowTracker(
-        tracking_uri=f'sqlite:///{tmp_path / "mlflow.db"}',
-        artifact_folder=str(tmp_path / 'artifacts'),
-        url='http://mlflow',
-        dagster_url='http://dagster',
-    )
-
+from naics_model.jobs.processes import this_process
 
 EDITION = dg.StaticPartitionsDefinition(['sample'])
 
@@ -37,7 +30,6 @@ def index() -> dg.MaterializeResult:
 @dg.asset(partitions_def=EDITION, deps=[index])
 def good(context: dg.AssetExecutionContext, mlflow: MlflowTracker) -> dg.MaterializeResult:
     with mlflow.job_run(context) as run:
-        assert run.environment['MLFLOW_RUN_ID'] == run.run_id
         run.log_outcome({'loss': 0.5})
     return dg.MaterializeResult(metadata={'mlflow_run': run.link})
 
@@ -158,6 +150,38 @@ def test_what_a_killed_step_left_open_is_closed_when_its_run_has_ended(
     }
     assert statuses == {closed}
     assert client.get_run(stranger.info.run_id).info.status == 'RUNNING'
+
+
+def test_what_a_killed_step_left_open_is_closed_by_the_next_job(tracker: MlflowTracker) -> None:
+    gone = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE)
+    mark = {**this_process(), 'pid': gone.pid, 'since': psutil.Process(gone.pid).create_time()}
+    gone.communicate()
+    with dg.instance_for_test() as instance:
+        resources = {'mlflow': tracker}
+        killed = dg.materialize(
+            [index, good], partition_key='sample', resources=resources, instance=instance
+        )
+        client = MlflowClient(tracker.tracking_uri)
+        for run in runs_of(tracker).values():
+            client.update_run(run.info.run_id, status='RUNNING')
+        client.set_tag(
+            runs_of(tracker)['good · sample'].info.run_id, 'naics/owner', json.dumps(mark)
+        )
+        # As Dagster has it where nobody watches its runs.
+        of = instance.get_run_by_id(killed.run_id)
+        instance.delete_run(killed.run_id)
+        instance.add_run(of._replace(status=dg.DagsterRunStatus.STARTED))
+        dg.materialize(
+            [bad],
+            partition_key='sample',
+            resources=resources,
+            instance=instance,
+            raise_on_error=False,
+        )
+    statuses = {name: run.info.status for name, run in runs_of(tracker).items()}
+    assert statuses['good · sample'] == 'KILLED'
+    assert statuses[f'sample · {killed.run_id[:8]}'] == 'KILLED'
+    assert statuses['bad · sample'] == 'FAILED'
 
 
 def test_a_report_is_attached_with_pictures_that_runs_can_be_compared_by(

@@ -12,8 +12,7 @@ def closing_sensor(name: str, status: dg.DagsterRunStatus) -> dg.SensorDefinitio
         name=name,
         run_status=status,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description='Closes MLflow runs that a run of the graph has left open, killed '
-        'with all its jobs.',
+        description='Closes MLflow runs that a killed step has left open.',
     )
     def close_runs(context: dg.RunStatusSensorContext, mlflow: MlflowTracker) -> None:
         for run_id in mlflow.close_abandoned(context.instance):

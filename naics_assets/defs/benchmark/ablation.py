@@ -49,7 +49,7 @@ def curriculum_ablation(
     arguments += ['--seeds', *map(str, config.seeds), '--variants', *config.variants]
     arguments += ['--at-once', str(config.at_once)]
     with plain_errors(), mlflow.job_run(context) as run:
-        result = jobs.run(context, 'naics_model.benchmark', arguments, folder.ablation)
+        result = jobs.run(context, 'naics_model.benchmark', arguments, folder.ablation, run.hear)
         run.log_outcome(result['metrics'], 'ablation')
     page = Path(result['files']['page']['path'])
     return job_result(

@@ -59,7 +59,7 @@ def benchmark_asset(protocol: Protocol) -> dg.AssetsDefinition:
         arguments += ['--seeds', *map(str, config.seeds), '--geometries', *config.geometries]
         result_path = folder.benchmark(protocol.name)
         with plain_errors(), mlflow.job_run(context) as run:
-            result = jobs.run(context, 'naics_model.benchmark', arguments, result_path)
+            result = jobs.run(context, 'naics_model.benchmark', arguments, result_path, run.hear)
             run.log_outcome(result['metrics'], protocol.name)
         table = markdown_table(overview(result['metrics']))
         return job_result(

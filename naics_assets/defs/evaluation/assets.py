@@ -31,7 +31,11 @@ def evaluation_report(
     arguments += ['--data-dir', folder.root]
     with plain_errors(), mlflow.job_run(context) as run:
         result = jobs.run(
-            context, 'naics_model.evaluation', arguments, folder.evaluation / 'result.json'
+            context,
+            'naics_model.evaluation',
+            arguments,
+            folder.evaluation / 'result.json',
+            run.hear,
         )
         run.log_outcome(result['metrics'])
         run.log_headlines(first_figures(result['metrics']))

@@ -35,6 +35,7 @@ def bi_encoder(
             'naics_model.evaluation.bi_encoder',
             arguments,
             result_path,
+            run.hear,
         )
         run.log_outcome(result['metrics'])
     return job_result(result, 'metrics', {'mlflow_run': run.link})

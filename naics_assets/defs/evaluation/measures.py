@@ -46,7 +46,7 @@ def measuring_asset(
         arguments: list[str | Path] = [what, '--edition', folder.edition]
         arguments += ['--data-dir', folder.root]
         with plain_errors(), mlflow.job_run(context) as run:
-            result = jobs.run(context, MODULE, arguments, result_path)
+            result = jobs.run(context, MODULE, arguments, result_path, run.hear)
             run.log_outcome(result['metrics'])
         table = markdown_table(overview(result['metrics']))
         return job_result(

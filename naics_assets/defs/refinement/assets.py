@@ -35,7 +35,7 @@ def refined_embeddings(
     arguments += ['--out', folder.refined_embeddings]
     with plain_errors(), mlflow.job_run(context) as run:
         result = jobs.train(
-            context, 'naics_model.refinement', arguments, folder.refinement, run.environment
+            context, 'naics_model.refinement', arguments, folder.refinement, run.hear
         )
     return job_result(
         result,

@@ -32,7 +32,7 @@ def text_embeddings(
     arguments += ['--token-cache', folder.token_cache, '--descriptions', folder.descriptions]
     arguments += ['--out', folder.text_embeddings, '--result', result_path]
     with plain_errors(), mlflow.job_run(context) as run:
-        result = jobs.run(context, 'naics_model.encoder', arguments, result_path)
+        result = jobs.run(context, 'naics_model.encoder', arguments, result_path, run.hear)
     return job_result(
         result, 'embeddings', {'mlflow_run': run.link, **table_metadata(folder.text_embeddings)}
     )

@@ -46,7 +46,7 @@ def stage_asset(name: str, curriculum: str, previous: str | None) -> dg.AssetsDe
         with plain_errors(), mlflow.job_run(context) as run:
             run.log_choices(jobs.choices)
             result = jobs.train(
-                context, 'naics_model.training', arguments, folder.stage(name), run.environment
+                context, 'naics_model.training', arguments, folder.stage(name), run.hear
             )
             run.log_outcome(
                 {

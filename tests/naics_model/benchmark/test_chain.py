@@ -21,7 +21,7 @@ with (folder / 'said').open('a') as file:
     file.write(word + ' ')
 if (folder / f'{word}.fails').exists():
     sys.exit(3)
-names = ('DAGSTER_PIPES_CONTEXT', 'MLFLOW_RUN_ID', 'NAICS_LAUNCHER_PID', 'KEPT')
+names = ('DAGSTER_PIPES_CONTEXT', 'NAICS_LAUNCHER_PID', 'KEPT')
 (folder / f'{word}.json').write_text(json.dumps({name: os.environ.get(name) for name in names}))
 """
 
@@ -91,16 +91,14 @@ def test_what_follows_a_job_that_ran_again_is_never_done_before(
     ]
 
 
-def test_a_job_speaks_to_no_launcher_and_no_tracker_of_the_whole(
+def test_a_job_speaks_to_no_launcher_of_the_whole(
     jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(DAGSTER_PIPES_CONTEXT_ENV_VAR, 'whole')
-    monkeypatch.setenv('MLFLOW_RUN_ID', 'whole')
     monkeypatch.setenv('KEPT', 'yes')
     run(jobs[:1], tmp_path)
     found = read_json(tmp_path / 'one.json')
     assert found['KEPT'] == 'yes'
-    assert found['MLFLOW_RUN_ID'] is None
     assert found['DAGSTER_PIPES_CONTEXT'] is None
 
 

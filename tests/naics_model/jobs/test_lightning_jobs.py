@@ -6,17 +6,15 @@ import os
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import psutil
 import pytest
 import torch
 from jsonargparse import ArgumentParser
-from mlflow.tracking import MlflowClient
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -34,10 +32,10 @@ from naics_model.jobs.lightning import (
     within_steps,
 )
 from naics_model.jobs.optimiser import parameter_groups, warmup_cosine
-from naics_model.jobs.reporting import Reporter
+from naics_model.jobs.reporting import Reporter, open_reporter
 from naics_model.jobs.resume import Attempt, require_checkpoint
 from naics_model.jobs.seeds import derived_seed
-from naics_model.jobs.tracking import choose_logger, log_checkpoints
+from naics_model.jobs.tracking import choose_logger, tell_checkpoints
 from naics_model.storage.files import sha256_of, write_json
 
 
@@ -69,7 +67,7 @@ class Line(TrainableCheckpoint):
 
 @pytest.fixture(autouse=True)
 def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ('RANK', 'LOCAL_WORLD_SIZE', 'WORLD_SIZE', 'MLFLOW_TRACKING_URI', 'MLFLOW_RUN_ID'):
+    for name in ('LOCAL_WORLD_SIZE', 'WORLD_SIZE'):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -102,7 +100,7 @@ def run(
     trainer = make_trainer(
         trainer_settings('--trainer.max_epochs', str(epochs)),
         run_dir=run_dir,
-        logger=choose_logger(run_dir, {}),
+        logger=choose_logger(reporter, run_dir, {}),
         keep_best=keep_best,
         callbacks=[attempt, report],
     )
@@ -264,7 +262,7 @@ def test_two_jobs_do_not_train_in_one_folder(
     assert f'waiting for process {owner.pid}' in capsys.readouterr().err
     owner.wait()
     here = psutil.Process(os.getppid())
-    mark = {'pid': here.pid, 'host': socket.gethostname(), 'since': here.create_time() - 1}
+    mark = {'pid': here.pid, 'host': socket.gethostname(), 'since': here.create_time() - 3600}
     write_json(mark, tmp_path / 'checkpoints' / 'unfinished.json')
     assert attempt.checkpoint(None, reporter) is None
 
@@ -346,95 +344,75 @@ def test_a_missing_gpu_is_told_before_lightning_looks(
 
 
 @pytest.fixture
-def launched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[MlflowClient, str]]:
-    """A tracker, and a run in it that a launcher made for this job."""
-    uri = f'sqlite:///{tmp_path}/mlflow.db'
-    client = MlflowClient(uri)
-    experiment = client.create_experiment('e', artifact_location=str(tmp_path / 'artifacts'))
-    run_id = client.create_run(experiment, tags={'dagster/asset': 'stage'}).info.run_id
-    monkeypatch.setenv('MLFLOW_TRACKING_URI', uri)
-    monkeypatch.setenv('MLFLOW_RUN_ID', run_id)
-    monkeypatch.setenv('MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL', '0.1')
-    before = mlflow.get_tracking_uri()
-    yield client, run_id
-    mlflow.set_tracking_uri(before)
+def heard(tmp_path: Path, messages: Path) -> Iterator[Reporter]:
+    """The reporter of a job that a launcher hears."""
+    with open_reporter(tmp_path / 'result.json') as reporter:
+        yield reporter
 
 
-def test_figures_go_to_the_launcher_s_mlflow_run_which_stays_open(
-    tmp_path: Path, reporter: Reporter, launched: tuple[MlflowClient, str]
+def test_by_hand_figures_go_to_a_file_and_settings_and_checkpoints_nowhere(
+    tmp_path: Path, reporter: Reporter
 ) -> None:
-    client, run_id = launched
-    choose_logger(tmp_path, {'model.rank': 8})
-    run(Line(), tmp_path, reporter, 2)
-    # A retry of the same run, with another value: MLflow would refuse to change it.
-    choose_logger(tmp_path, {'model.rank': 16, 'model.rate': 0.1})
-    found = client.get_run(run_id)
-    assert found.info.status == 'RUNNING'
-    assert found.data.params == {'model.rank': '8', 'model.rate': '0.1'}
-    assert {'train/loss', 'val/loss', 'system/cpu_utilization_percentage'} <= set(
-        found.data.metrics
-    )
-    assert len(client.get_metric_history(run_id, 'val/loss')) == 2
-    assert len(client.search_runs([found.info.experiment_id])) == 1
-
-
-def test_a_fit_that_goes_on_has_its_whole_curve_in_its_own_run(
-    tmp_path: Path, reporter: Reporter, launched: tuple[MlflowClient, str]
-) -> None:
-    client, first = launched
-    run(Line(), tmp_path, reporter, 2)
-    experiment = client.get_run(first).info.experiment_id
-    second = client.create_run(experiment).info.run_id
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('MLFLOW_RUN_ID', second)
-        run(Line(), tmp_path, reporter, 4, ckpt_path='last')
-    curves = [client.get_metric_history(name, 'val/loss') for name in (first, second)]
-    steps = [[point.step for point in curve] for curve in curves]
-    assert steps == [[1, 3], [1, 3, 5, 7]]
-    assert [point.value for point in curves[1]][:2] == [point.value for point in curves[0]]
-
-
-def test_kept_checkpoints_are_logged_models_of_the_run(
-    tmp_path: Path, reporter: Reporter, launched: tuple[MlflowClient, str]
-) -> None:
-    client, run_id = launched
-    trainer, report = run(Line(), tmp_path, reporter, 3, keep_best=2)
-    best, score = best_checkpoint(trainer)
-    exported = tmp_path / 'model'
-    exported.mkdir()
-    (exported / 'config.json').write_text('{}')
-    log_checkpoints(trainer, best, exported, reporter)
-    found = client.search_logged_models([client.get_run(run_id).info.experiment_id])
-    models = {model.name: model for model in found}
-    assert set(models) == {'stage-epoch_1', 'stage-epoch_2'}
-    last = models['stage-epoch_2']
-    assert last.status == 'READY'
-    assert last.source_run_id == run_id
-    assert last.tags['checkpoint_sha256'] == sha256_of(best)
-    [measured] = last.metrics
-    assert (measured.key, measured.step) == ('checkpoint/val_loss', 6)
-    assert measured.value == pytest.approx(score)
-    assert [file.path for file in client.list_logged_model_artifacts(last.model_id)] == [
-        'config.json'
-    ]
-    # The curve of the epochs is as it was.
-    assert len(client.get_metric_history(run_id, 'val/loss')) == len(report.history)
-    outputs = {output.model_id for output in client.get_run(run_id).outputs.model_outputs}
-    assert outputs == {model.model_id for model in models.values()}
-
-
-def test_a_tracker_that_fails_at_the_end_costs_no_fit(
-    tmp_path: Path,
-    reporter: Reporter,
-    launched: tuple[MlflowClient, str],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    client, run_id = launched
     trainer, _ = run(Line(), tmp_path, reporter, 1)
-    best, _ = best_checkpoint(trainer)
-    client.delete_run(run_id)
-    log_checkpoints(trainer, best, None, reporter)
-    assert 'MLflow did not take the checkpoints' in capsys.readouterr().err
+    tell_checkpoints(trainer, best_checkpoint(trainer)[0], None, reporter)
+    assert 'val/loss' in (tmp_path / 'metrics' / 'version_0' / 'metrics.csv').read_text()
+
+
+def test_settings_and_figures_are_told_to_the_launcher(
+    tmp_path: Path, heard: Reporter, told: Callable[[], list[Any]]
+) -> None:
+    choose_logger(heard, tmp_path, {'model.rank': 8, 'model.init_from': None})
+    _, report = run(Line(), tmp_path, heard, 2)
+    [settings, *_] = told()
+    assert settings['values'] == {'model.rank': '8', 'model.init_from': 'None'}
+    # Each room logs of its own.
+    figures = [message for message in told() if message['kind'] == 'figures']
+    losses = [(f['step'], f['values']['val/loss']) for f in figures if 'val/loss' in f['values']]
+    assert losses == [(1, report.history[0]['val/loss']), (3, report.history[1]['val/loss'])]
+    assert not (tmp_path / 'metrics').exists()
+
+
+def test_only_the_rank_that_speaks_logs(
+    tmp_path: Path, messages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('RANK', '1')
+    with open_reporter(tmp_path / 'result.json') as reporter:
+        assert choose_logger(reporter, tmp_path, {'model.rank': 8}) is False
+    assert not messages.exists()
+
+
+def test_a_fit_that_goes_on_tells_its_whole_curve(
+    tmp_path: Path, heard: Reporter, told: Callable[[], list[Any]]
+) -> None:
+    run(Line(), tmp_path, heard, 2)
+    before = len(told())
+    run(Line(), tmp_path, heard, 4, ckpt_path='last')
+    first, second = (
+        [(m['step'], m['values']['val/loss']) for m in part if 'val/loss' in m.get('values', ())]
+        for part in (told()[:before], told()[before:])
+    )
+    assert [step for step, _ in first] == [1, 3]
+    assert [step for step, _ in second] == [1, 3, 5, 7]
+    assert second[:2] == first
+
+
+def test_kept_checkpoints_are_told_to_the_launcher(
+    tmp_path: Path, heard: Reporter, told: Callable[[], list[Any]]
+) -> None:
+    trainer, _ = run(Line(), tmp_path, heard, 3, keep_best=2)
+    best, score = best_checkpoint(trainer)
+    tell_checkpoints(trainer, best, tmp_path / 'model', heard)
+    second, last = [message for message in told() if message['kind'] == 'checkpoint']
+    assert (second['step'], second['exported']) == (4, None)
+    del last['time']
+    assert last == {
+        'kind': 'checkpoint',
+        'path': str(best),
+        'sha256': sha256_of(best),
+        'step': 6,
+        'score': score,
+        'exported': str(tmp_path / 'model'),
+    }
 
 
 def test_nested_settings_become_dotted_names() -> None:

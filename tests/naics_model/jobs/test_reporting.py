@@ -3,47 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from dagster_pipes import (
-    DAGSTER_PIPES_CONTEXT_ENV_VAR,
-    DAGSTER_PIPES_MESSAGES_ENV_VAR,
-    encode_param,
-)
+from dagster_pipes import DAGSTER_PIPES_CONTEXT_ENV_VAR
 
 from naics_model.jobs.reporting import JobResult, open_reporter
-from naics_model.storage.files import read_json, write_json
-
-
-@pytest.fixture(autouse=True)
-def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ('RANK', DAGSTER_PIPES_CONTEXT_ENV_VAR, DAGSTER_PIPES_MESSAGES_ENV_VAR):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A launcher's channel as two files, the way Dagster Pipes offers it."""
-    context, messages = tmp_path / 'context', tmp_path / 'messages'
-    write_json(
-        {
-            'run_id': 'r',
-            'asset_keys': ['stage'],
-            'code_version_by_asset_key': {'stage': None},
-            'provenance_by_asset_key': {'stage': None},
-            'partition_key': None,
-            'partition_key_range': None,
-            'partition_time_window': None,
-            'job_name': 'j',
-            'retry_number': 0,
-            'extras': {},
-        },
-        context,
-    )
-    monkeypatch.setenv(DAGSTER_PIPES_CONTEXT_ENV_VAR, encode_param({'path': str(context)}))
-    monkeypatch.setenv(DAGSTER_PIPES_MESSAGES_ENV_VAR, encode_param({'path': str(messages)}))
-    return messages
+from naics_model.storage.files import read_json
 
 
 def test_the_result_names_files_with_digest_and_size(tmp_path: Path) -> None:
@@ -105,3 +73,19 @@ def test_a_launcher_hears_each_epoch_while_the_job_runs(tmp_path: Path, messages
     assert '"kind": "epoch"' in heard
     assert '"epoch": 2' in heard
     assert '"val/loss": 0.5' in heard
+
+
+def test_what_is_told_for_the_tracker_is_for_a_launcher_alone(
+    tmp_path: Path, told: Callable[[], list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_reporter(tmp_path / 'result.json') as reporter:
+        assert reporter.is_heard
+        reporter.track('figures', values={'loss': 0.5}, step=3)
+    [message] = told()
+    assert message.pop('time') > 0
+    assert message == {'kind': 'figures', 'values': {'loss': 0.5}, 'step': 3}
+    monkeypatch.delenv(DAGSTER_PIPES_CONTEXT_ENV_VAR)
+    with open_reporter(tmp_path / 'result.json') as reporter:
+        assert not reporter.is_heard
+        reporter.track('figures', values={'loss': 0.5}, step=4)
+    assert len(told()) == 1

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from naics_model.evaluation.guide import SUMMARY, SUMMARY_OF
 from naics_model.evaluation.methods import METHODS
+from naics_model.release.bundle import RELEASE_FILE
 from naics_model.storage.files import read_json
 from naics_model.storage.layout import EditionFolder
 
@@ -28,6 +29,7 @@ def print_summary(
         took: how long the run took, in words.
     """
     metrics = read_json(folder.evaluation / 'result.json')['metrics']
+    released = read_json(folder.release / RELEASE_FILE)
     console.print(f'\n[bold green]Done in {took}.[/]\n')
     console.print(metrics_table(metrics, f'Edition {folder.edition}, profile {profile}'))
     if profile == 'smoke':
@@ -36,10 +38,13 @@ def print_summary(
             'method can do.',
             style='dim',
         )
+    console.print(
+        f'Released: {released["embeddings"]} embeddings. {released["why"]}', highlight=False
+    )
     console.print('\n[bold]Where things are[/]')
     for what, where in (
         ('report', folder.evaluation / 'evaluation_report.html'),
-        ('embeddings', folder.refined_embeddings),
+        ('release', folder.release),
         ('text model', model),
         ('triplets', folder.triplets),
         ('all files', folder.path),

@@ -243,8 +243,10 @@ def _refine(each: _Trained, options: RefinementOptions, variant: str, seed: int,
     if each.new is None:
         return out.refined_embeddings
     whole = out.path / 'all.parquet'
-    rows = [read_parquet(out.refined_embeddings), read_parquet(placed).drop('parent')]
-    write_parquet(pl.concat(rows).sort('index'), whole)
+    rows = pl.concat([read_parquet(out.refined_embeddings), read_parquet(placed).drop('parent')])
+    # Of all codes in their own order: the view has numbered its codes anew.
+    order = read_parquet(embeddings_of(run, 'embeddings')).select('index', 'code')
+    write_parquet(order.join(rows.drop('index'), on='code', maintain_order='left'), whole)
     return whole
 
 

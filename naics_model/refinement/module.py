@@ -254,7 +254,7 @@ class RefinementModule(TrainableCheckpoint):
         # Drawn from the step's number alone: a resumed fit draws what an uninterrupted one would,
         # and every rank draws the same (a full batch leaves nothing to share out).
         generator = torch.Generator().manual_seed(derived_seed(self.seed, self.global_step))
-        losses = self.losses(self._sample(generator), generator)
+        losses = self.losses(self.sample(generator), generator)
         loss = self.total(losses)
         require_finite(loss, self.global_step)
         self._log('train', loss, losses)
@@ -268,19 +268,25 @@ class RefinementModule(TrainableCheckpoint):
             )
         return loss
 
-    def _sample(self, generator: torch.Generator) -> Sample:
+    def sample(self, generator: torch.Generator) -> Sample:
+        """Draw what one step compares."""
         settings, device = self.settings, self.levels.device
         rows = torch.randperm(len(self.levels), generator=generator)[: settings.codes_per_step]
         bare = torch.rand(len(self.levels), generator=generator) < settings.bare_share
         queries = torch.randperm(len(self.owner), generator=generator)[: settings.queries_per_step]
         return Sample(rows.to(device), bare.to(device), queries.to(device))
 
-    def validation_step(self, batch: int, batch_idx: int) -> None:
+    def everything(self) -> Sample:
+        """Return all codes, none bare, with as many activities as there are up to a limit, always
+        the same.
+        """
         generator = torch.Generator().manual_seed(self.seed)
         queries = torch.randperm(len(self.owner), generator=generator)[:VALIDATION_QUERIES]
         every = torch.arange(len(self.levels), device=self.levels.device)
-        sample = Sample(every, torch.zeros_like(every, dtype=torch.bool), queries.to(every.device))
-        losses = self.losses(sample, generator)
+        return Sample(every, torch.zeros_like(every, dtype=torch.bool), queries.to(every.device))
+
+    def validation_step(self, batch: int, batch_idx: int) -> None:
+        losses = self.losses(self.everything(), torch.Generator().manual_seed(self.seed))
         self._log('val', self.total(losses), losses)
 
     def _log(self, room: str, loss: Tensor, losses: dict[str, Tensor]) -> None:

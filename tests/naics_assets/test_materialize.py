@@ -50,9 +50,12 @@ def test_a_run_that_succeeds_says_where_things_are(
     folder = EditionFolder(tmp_path / ODD, 'sample')
     metrics = {f'text/{SUMMARY[0].key}': 0.25}
     write_json({'metrics': metrics}, folder.evaluation / 'result.json')
+    released = {'embeddings': 'text', 'why': 'The others do not pass.'}
+    write_json(released, folder.release / 'release.json')
     with materialize.output_to(tmp_path / 'run.log') as console:
         print_summary(console, folder, folder.path / 'model', 'smoke', '2 min')
     said = capfd.readouterr().out
     assert '0.25' in said
-    assert f'embeddings  {folder.refined_embeddings}\n' in said
+    assert 'Released: text embeddings. The others do not pass.\n' in said
+    assert f'release     {folder.release}\n' in said
     assert f'all files   {folder.path}\n' in said

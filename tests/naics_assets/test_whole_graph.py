@@ -123,6 +123,21 @@ def test_embeddings_hold_every_code_once_and_are_not_collapsed(finished: Finishe
         assert metrics[f'{name}/collapse/collapsed'] == 0
 
 
+def test_what_is_released_is_what_passed_the_gate(finished: Finished) -> None:
+    folder = finished.folder
+    record = read_json(folder.release / 'release.json')
+    passed = all(verdict['passed'] for verdict in record['verdicts'])
+    assert record['embeddings'] == ('refined' if passed else 'text')
+    assert record['why'] in finished.said.replace('\n', ' ')
+    released = (folder.release / 'embeddings.parquet').read_bytes()
+    assert released == folder.file(f'{record["embeddings"]}_embeddings').read_bytes()
+    with dg.DagsterInstance.get() as instance:
+        gate = dg.AssetCheckKey(dg.AssetKey('refined_evaluation'), 'gate')
+        [check] = instance.event_log_storage.get_asset_check_execution_history(gate, limit=1)
+        assert check.event is not None
+        assert check.event.dagster_event.asset_check_evaluation_data.passed is passed
+
+
 def test_the_quickstarts_code_runs(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (ROOT / 'docs' / 'quickstart.md').read_text()
     blocks = re.findall(r'```python\n(.*?)```', text, flags=re.DOTALL)

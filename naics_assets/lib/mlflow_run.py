@@ -7,7 +7,6 @@ or away for a while, holds up neither the job nor the step that watches it.
 
 from __future__ import annotations
 
-import gc
 import threading
 import time
 from collections import deque
@@ -20,6 +19,7 @@ from typing import Any
 
 import dagster as dg
 
+from naics_assets.lib.memory import keep_to_the_end
 from naics_assets.lib.mlflow_entries import (
     Figure,
     Opened,
@@ -71,11 +71,7 @@ class JobRun:
             dagster.Failure: MLflow did not make it.
         """
         if error := self._opening.exception():
-            raise dg.Failure(
-                f'MLflow opened no run for this step, which was stopped: {_first_line(error)}. '
-                'Start its server, or have MLFLOW_TRACKING_URI name another.',
-                allow_retries=False,
-            ) from error
+            raise not_opened(error) from error
         return self._opening.result()
 
     @property
@@ -176,9 +172,7 @@ class JobRun:
             self._opening.set_exception(error)
             return
         self._opening.set_result(opened)
-        # Of what mlflow has loaded nothing is garbage until the process ends, which to find out
-        # takes seconds.
-        gc.freeze()
+        keep_to_the_end()  # mlflow
         watch_machine(opened, self.write, self._ended)
         pause = _PAUSE_SECONDS
         while True:
@@ -216,6 +210,15 @@ class JobRun:
                 self._warnings.setdefault(words, _first_line(error))
             return not may_pass
         return True
+
+
+def not_opened(error: BaseException) -> dg.Failure:
+    """Return why a step can not go on without its run."""
+    return dg.Failure(
+        f'MLflow opened no run for this step, which was stopped: {_first_line(error)}. '
+        'Start its server, or have MLFLOW_TRACKING_URI name another.',
+        allow_retries=False,
+    )
 
 
 def _first_line(error: BaseException) -> str:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import dagster as dg
 
 from naics_assets.lib.mlflow_entries import Opened
-from naics_assets.lib.mlflow_run import JobRun
+from naics_assets.lib.mlflow_run import JobRun, not_opened
 from naics_model.jobs.processes import is_alive, this_process
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ ASSET = 'dagster/asset'
 # The process that has a run open.
 OWNER = 'naics/owner'
 
+_KNOCK_SECONDS = 10.0
 # As much of a digest as MLflow's databases take.
 _DIGEST = 36
 
@@ -53,6 +56,23 @@ def _client(tracking_uri: str) -> MlflowClient:
         database = Path(tracking_uri.removeprefix('sqlite:///'))
         database.parent.mkdir(parents=True, exist_ok=True)
     return MlflowClient(tracking_uri)
+
+
+def _require_somebody(tracking_uri: str) -> None:
+    """Knock at a server, which takes no time, before a job is started that would replace what an
+    earlier one left.
+
+    Raises:
+        dagster.Failure: nobody answers.
+    """
+    parts = urlsplit(tracking_uri)
+    if parts.scheme not in ('http', 'https') or not parts.hostname:
+        return
+    port = parts.port or (443 if parts.scheme == 'https' else 80)
+    try:
+        socket.create_connection((parts.hostname, port), _KNOCK_SECONDS).close()
+    except OSError as error:
+        raise not_opened(error) from error
 
 
 @dataclass(frozen=True)
@@ -115,8 +135,10 @@ class MlflowTracker(dg.ConfigurableResource):
                 assets it is made from its datasets, with their data versions.
 
         Raises:
-            dagster.Failure: MLflow did not make the run, whatever the block did.
+            dagster.Failure: nobody answers where MLflow should be, before the block; or MLflow did
+                not make the run, whatever the block did.
         """
+        _require_somebody(self.tracking_uri)
         step, instance = _Step.of(context), context.instance
         run = JobRun(context, partial(self._open, step))
         run.write(lambda _: self.close_abandoned(instance), partial(_log_inputs, step))

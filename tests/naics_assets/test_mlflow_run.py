@@ -1,6 +1,7 @@
 """A run in MLflow while its job is at work: what it is told, and what a tracker away costs."""
 
 import os
+import re
 import socket
 import sqlite3
 import subprocess
@@ -21,6 +22,8 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
 
 from naics_assets.lib import mlflow_run
 from naics_assets.lib.launcher import JobLauncher
@@ -300,16 +303,37 @@ def test_what_mlflow_refuses_is_told_once_and_holds_up_nothing(tracker: MlflowTr
     assert curve(tracker.tracking_uri) == [(0, 0.5)]
 
 
-def test_a_tracker_that_is_not_there_stops_the_step_and_its_job(folder: Path) -> None:
+def test_where_nobody_answers_nothing_is_started_and_the_last_result_stays(folder: Path) -> None:
+    (folder / 'result.json').write_text('{}')
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         nobody = f'http://127.0.0.1:{free.getsockname()[1]}'
-    done = materialize(MlflowTracker(tracking_uri=nobody), launch(folder))
-    failure = done.failure_data_for_node('model')
-    assert failure is not None
-    said = failure.user_failure_data.description
+        done = materialize(MlflowTracker(tracking_uri=nobody), launch(folder))
+    assert why(done).startswith('MLflow opened no run for this step, which was stopped: ')
+    assert not (folder / 'pid').exists()
+    assert (folder / 'result.json').read_text() == '{}'
+
+
+def test_a_tracker_that_refuses_stops_the_step_and_its_job(
+    folder: Path, httpserver: HTTPServer
+) -> None:
+    def refuse(_: Request) -> Response:
+        wait_for(lambda: (folder / 'pid').exists())
+        return Response('no', 403)
+
+    httpserver.expect_request(re.compile('.*')).respond_with_handler(refuse)
+    done = materialize(
+        MlflowTracker(tracking_uri=httpserver.url_for('').rstrip('/')), launch(folder)
+    )
+    said = why(done)
     assert said.startswith('MLflow opened no run for this step, which was stopped: API request')
     assert said.count('\n') == 0
     pid = int((folder / 'pid').read_text())
     wait_for(lambda: not psutil.pid_exists(pid))
     assert not (folder / 'result.json').exists()
+
+
+def why(done: dg.ExecuteInProcessResult) -> str:
+    failure = done.failure_data_for_node('model')
+    assert failure is not None
+    return str(failure.user_failure_data.description)

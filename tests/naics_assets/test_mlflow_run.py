@@ -318,7 +318,7 @@ def test_a_tracker_that_refuses_stops_the_step_and_its_job(
     folder: Path, httpserver: HTTPServer
 ) -> None:
     def refuse(_: Request) -> Response:
-        wait_for(lambda: (folder / 'pid').exists())
+        wait_for((folder / 'pid').exists)
         return Response('no', 403)
 
     httpserver.expect_request(re.compile('.*')).respond_with_handler(refuse)

@@ -259,13 +259,11 @@ class RefinementModule(TrainableCheckpoint):
         require_finite(loss, self.global_step)
         self._log('train', loss, losses)
         for number, layer in enumerate(self.network.layers):
-            self.log(
-                f'train/curvature_{number}',
-                layer.curvature,
-                on_step=False,
-                on_epoch=True,
-                batch_size=1,
-            )
+            learned = {'curvature': layer.curvature}
+            if layer.repulsion is not None:
+                learned['repulsion'] = layer.repulsion
+            named = {f'train/{name}_{number}': value for name, value in learned.items()}
+            self.log_dict(named, on_step=False, on_epoch=True, batch_size=1)
         return loss
 
     def sample(self, generator: torch.Generator) -> Sample:

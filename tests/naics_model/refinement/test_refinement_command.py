@@ -213,6 +213,7 @@ def test_activities_are_found_better_and_held_out_ones_are_never_read(
     history = refined_for_search['details']['history']
     # A random encoder leaves little room: it puts all activities of a kind near each other.
     assert history[-1]['val/activities'] < history[0]['val/activities'] - 0.03
+    assert abs(history[-1]['train/repulsion_0']) > 0
     entries = pl.read_parquet(asked.folder / 'activities.parquet')
     assert refined_for_search['details']['activities'] == len(entries) / 2
     header, _ = read_tensors(asked.folder / 'queries.safetensors', 'queries')

@@ -166,7 +166,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Job:
             'code': CODES,
             'level': [len(code) for code in CODES],
             'title': [f'Title of {code}' for code in CODES],
-            'excluded_codes': [None] * len(CODES),
+            'excluded_codes': [['2211'], *[None] * (len(CODES) - 1)],
         },
         schema_overrides={'excluded_codes': pl.List(pl.String)},
     )

@@ -19,7 +19,7 @@ from naics_model.protocols.leaks import check_view
 from naics_model.protocols.protocol import PROTOCOLS
 from naics_model.protocols.splits import hidden_codes
 from naics_model.protocols.view import FILES, build_view
-from naics_model.refinement.hgcn import tree_graph
+from naics_model.refinement.graph import EdgeSettings, tree_edges
 from naics_model.storage.files import read_parquet, write_parquet
 from naics_model.storage.layout import EditionFolder
 from naics_model.taxonomy.tree import Taxonomy, parent_of
@@ -261,7 +261,7 @@ def test_the_graph_of_refinement_has_the_visible_codes_as_nodes(
     built: EditionFolder, hidden: list[str]
 ) -> None:
     codes = read_parquet(built.view(CODES.name).descriptions)['code'].to_list()
-    graph = tree_graph(Taxonomy.from_codes(codes))
+    graph = tree_edges(Taxonomy.from_codes(codes.parents, EdgeSettings()))
     nodes = {codes[node] for node in {*graph.source.tolist(), *graph.target.tolist()}}
     assert nodes == set(codes)
     assert not nodes & set(hidden)

@@ -261,7 +261,7 @@ def test_the_graph_of_refinement_has_the_visible_codes_as_nodes(
     built: EditionFolder, hidden: list[str]
 ) -> None:
     codes = read_parquet(built.view(CODES.name).descriptions)['code'].to_list()
-    graph = tree_edges(Taxonomy.from_codes(codes.parents, EdgeSettings()))
+    graph = tree_edges(Taxonomy.from_codes(codes).parents, EdgeSettings())
     nodes = {codes[node] for node in {*graph.source.tolist(), *graph.target.tolist()}}
     assert nodes == set(codes)
     assert not nodes & set(hidden)

@@ -2,7 +2,7 @@
 
     python benchmarks/refinement.py > benchmarks/refinement.md
 
-Takes about three minutes. Made-up editions with the proportions of 2022, ten times as many activities
+Takes three minutes. Made-up editions with the proportions of 2022, ten times as many activities
 as six-digit codes, at random points; the settings of the profile `cpu`. Each row is of a process of
 its own, with one thread.
 """

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from naics_assets.definitions import defs
 from naics_assets.lib.mlflow_tracker import MlflowTracker
+
+
+@pytest.fixture(autouse=True)
+def definitions_of_each_test() -> None:
+    """A test that sets the environment gets definitions with resources of that environment."""
+    defs.load_fn.cache_clear()
 
 
 @pytest.fixture

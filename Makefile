@@ -11,7 +11,7 @@ BIN  := $(VENV)/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo edition test lint types unit dev sample dictionary clean
+.PHONY: help install demo edition test lint types unit dev sample dictionary docs clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -55,6 +55,9 @@ sample: install  ## Write the workbooks of the sample edition anew from their ta
 dictionary: install  ## Write docs/dataset_specification.md anew from the code
 	@$(BIN)/naics data dictionary > docs/dataset_specification.md.new
 	@mv docs/dataset_specification.md.new docs/dataset_specification.md
+
+docs: install  ## The documentation as a site: site/index.html
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs site
 
 clean:  ## Remove ./data and the runs in ./dagster_home; keeps the installation
 	rm -rf data

@@ -2,11 +2,11 @@
 
 A point is stored as its tangent vector v at the origin, shape (..., d), an ordinary unconstrained
 tensor; the ambient form x, shape (..., d + 1), has the time coordinate first and <x, x> = -1/c. The
-hyperbolic distance of exp(v) from the origin is |v|; `radius` is sqrt(c)|v|, the same length in
+hyperbolic distance of exp(v) from the origin is ‖v‖; `radius` is sqrt(c)‖v‖, the same length in
 units of the space's own scale 1/sqrt(c), which is what decides precision, clipping and the radius
 ladder. Scaling law: d_c(u, v) = d_1(sqrt(c) u, sqrt(c) v) / sqrt(c).
 
-As c falls to 0 the distance tends to |u - v|, and the centroid to the arithmetic mean; c = 0 means
+As c falls to 0 the distance tends to ‖u - v‖, and the centroid to the arithmetic mean; c = 0 means
 these. So one setting makes the Euclidean control of a model, and no caller asks which space it is
 in. The flat formula stands beside the curved one, in the same function: it is one line, and the
 curved one would divide by 0. Two things have no limit. A flat space has no scale of its own, so its
@@ -110,7 +110,7 @@ def log_map_origin(x: Tensor, curvature: float | Tensor = 1.0) -> Tensor:
 def homogeneous(v: Tensor, curvature: float | Tensor = 1.0) -> Tensor:
     """Map tangent vectors (..., d) to points (..., d + 1) with the time multiplied by sqrt(c).
 
-    (cosh(sqrt(c)|v|), space), in float32 at least. Unlike the point itself this has a limit at
+    (cosh(sqrt(c)‖v‖), space), in float32 at least. Unlike the point itself this has a limit at
     c = 0: (1, v), the homogeneous coordinates of flat space. Weighted sums of them are centroids;
     `from_homogeneous` leads back.
     """
@@ -140,9 +140,9 @@ def lorentz_inner(x: Tensor, y: Tensor) -> Tensor:
 
 @_at_full_precision
 def radius(v: Tensor, curvature: float | Tensor = 1.0) -> Tensor:
-    """Return sqrt(c)|v|: (..., d) -> (...), the distance from the origin in units of 1/sqrt(c).
+    """Return sqrt(c)‖v‖: (..., d) -> (...), the distance from the origin in units of 1/sqrt(c).
 
-    In flat space it is |v|. The gradient at the origin itself is taken as 0.
+    In flat space it is ‖v‖. The gradient at the origin itself is taken as 0.
     """
     return torch.linalg.vector_norm(_widen(v), dim=-1) / unit_length(curvature)
 
@@ -154,7 +154,7 @@ def distance(u: Tensor, v: Tensor, curvature: float | Tensor = 1.0) -> Tensor:
     Polar form, with radii a, b and angle t between the two: z = 2 sinh^2((a - b)/2) + sinh a sinh b
     (1 - cos t) and d = log(1 + z + sqrt(z (z + 2))) / sqrt(c). 1 - cos t is half the squared
     difference of the unit vectors, so equal inputs are at distance exactly 0. Gradients: 0 at
-    coincident points, right at the origin. At c = 0: |u - v|, with the same gradient at 0.
+    coincident points, right at the origin. At c = 0: ‖u - v‖, with the same gradient at 0.
     """
     if curvature == 0:
         return torch.linalg.vector_norm(_widen(u) - _widen(v), dim=-1)

@@ -4,7 +4,7 @@ of the text, with the encoder that places free text in the same space.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from naics_model import __version__
 from naics_model.checks import Check
 from naics_model.errors import DataError
 from naics_model.evaluation.gate import Thresholds, judge
+from naics_model.evaluation.guide import first_figures
 from naics_model.jobs.command import require_file
 from naics_model.storage.files import atomic_write, read_json, sha256_of, write_bytes, write_json
 from naics_model.storage.layout import EditionFolder
@@ -33,6 +34,7 @@ class Released:
         verdicts: of the gate.
         folder: the bundle.
         version: sha256 over its content.
+        figures: what a report begins with, of these embeddings, by the figures' full names.
     """
 
     which: str
@@ -40,6 +42,14 @@ class Released:
     verdicts: tuple[Check, ...]
     folder: Path
     version: str
+    figures: Mapping[str, float]
+
+    @property
+    def score(self) -> float:
+        """By what releases of an edition are compared: MRR of held-out activities, known ones
+        beside the codes.
+        """
+        return self.figures[f'{self.which}_nearest/warm/mrr']
 
 
 def gate_of(folder: EditionFolder, thresholds: Thresholds) -> tuple[Check, ...]:
@@ -52,6 +62,11 @@ def gate_of(folder: EditionFolder, thresholds: Thresholds) -> tuple[Check, ...]:
     Raises:
         DataError: a figure is missing, or was measured of other files than the edition has now.
     """
+    return judge(_measured(folder), thresholds)
+
+
+def _measured(folder: EditionFolder) -> dict[str, float]:
+    """Return what was measured of the text and the refined embeddings that are there."""
     metrics: dict[str, float] = {}
     for what in ('text', 'refined'):
         result = read_json(folder.evaluated(what))
@@ -64,15 +79,15 @@ def gate_of(folder: EditionFolder, thresholds: Thresholds) -> tuple[Check, ...]:
                 f'{folder.edition}`).'
             )
         metrics |= result['metrics']
-    return judge(metrics, thresholds)
+    return metrics
 
 
 def release(folder: EditionFolder, thresholds: Thresholds) -> Released:
     """Gather the released model of an edition in its folder `release`.
 
     embeddings.parquet (see `encoder.table`), encoder/ (loaded by `NaicsEmbedder.from_pretrained`),
-    README.md, and, written last, release.json: which embeddings these are and why, the gate's
-    verdicts, and the sha256 of each file.
+    README.md, and, written last, release.json: which embeddings these are and why, their first
+    figures, the gate's verdicts, and the sha256 of each file.
 
     Args:
         folder: the edition's files.
@@ -81,7 +96,8 @@ def release(folder: EditionFolder, thresholds: Thresholds) -> Released:
     Raises:
         DataError: something is missing, or was measured of other files.
     """
-    verdicts = gate_of(folder, thresholds)
+    metrics = _measured(folder)
+    verdicts = judge(metrics, thresholds)
     failed = [check for check in verdicts if not check.passed]
     which = 'text' if failed else 'refined'
     why = (
@@ -91,6 +107,11 @@ def release(folder: EditionFolder, thresholds: Thresholds) -> Released:
         if failed
         else 'The refined embeddings pass the gate.'
     )
+    figures = {
+        name: value
+        for name, value in first_figures(metrics).items()
+        if name.startswith((f'{which}/', f'{which}_nearest/'))
+    }
     # Whatever it consists of; naming its files would take torch into the asset graph.
     model = folder.stage(LAST_STAGE) / 'model'
     encoder = sorted(path for path in model.glob('*') if path.is_file())
@@ -109,6 +130,7 @@ def release(folder: EditionFolder, thresholds: Thresholds) -> Released:
         'software': __version__,
         'embeddings': which,
         'why': why,
+        'figures': figures,
         'thresholds': asdict(thresholds),
         'verdicts': [
             {'name': v.name, 'passed': v.passed, 'asked': v.guarantee, 'found': v.sentence}
@@ -118,7 +140,7 @@ def release(folder: EditionFolder, thresholds: Thresholds) -> Released:
     }
     write_json(record, folder.release / RELEASE_FILE)
     version = sha256_of(folder.release / RELEASE_FILE)
-    return Released(which, why, verdicts, folder.release, version)
+    return Released(which, why, verdicts, folder.release, version, figures)
 
 
 def verdict_rows(verdicts: Sequence[Check]) -> list[dict[str, str]]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import dagster as dg
@@ -14,6 +17,7 @@ from naics_model.evaluation.guide import SUMMARY
 from naics_model.storage.files import write_json
 from naics_model.storage.layout import EditionFolder
 
+ROOT = Path(__file__).parents[2]
 ODD = 'da[old]ta [/y] :warning:'
 
 
@@ -59,3 +63,28 @@ def test_a_run_that_succeeds_says_where_things_are(
     assert 'Released: text embeddings. The others do not pass.\n' in said
     assert f'release     {folder.release}\n' in said
     assert f'all files   {folder.path}\n' in said
+
+
+@pytest.mark.parametrize(
+    ('words', 'asked'),
+    [
+        ('demo', ('sample', 'smoke', 0)),
+        ('edition EDITION=2022 PROFILE=cpu', ('2022', 'cpu', 0)),
+        ('edition', ('2022', 'smoke', 0)),
+    ],
+)
+def test_the_makefile_starts_what_it_says(
+    words: str, asked: tuple[str, str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = subprocess.run(
+        ['make', '-n', '-C', ROOT, *words.split()], capture_output=True, text=True, check=True
+    )
+    [line] = [line for line in done.stdout.splitlines() if 'naics_assets.materialize' in line]
+    started: list[tuple[object, ...]] = []
+    monkeypatch.setattr(sys, 'argv', shlex.split(line)[2:])
+    monkeypatch.setattr(materialize, 'materialise', lambda *words: started.append(words) or 0)
+    for name in ('NAICS_PROFILE', 'NAICS_MAX_STEPS', 'MAKEFLAGS', 'MAKELEVEL'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv('NAICS_DATA_DIR', str(tmp_path))
+    assert materialize.main() == 0
+    assert started == [asked]

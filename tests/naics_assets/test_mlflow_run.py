@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -204,7 +205,8 @@ class Server:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def server(new_tracker: Path, tmp_path: Path) -> Iterator[Server]:
+    shutil.copy(new_tracker, tmp_path)
     server = Server(tmp_path)
     server.start()
     yield server

@@ -30,6 +30,7 @@ JOBS = (
     'text_evaluation',
     'refined_evaluation',
     'evaluation_report',
+    'model_bundle',
 )
 
 

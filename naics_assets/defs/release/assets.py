@@ -6,6 +6,8 @@ import polars as pl
 from naics_assets.lib.asset import naics_asset, plain_errors
 from naics_assets.lib.gate import ReleaseGate
 from naics_assets.lib.metadata import markdown_table
+from naics_assets.lib.mlflow_registry import register
+from naics_assets.lib.mlflow_tracker import MlflowTracker
 from naics_assets.lib.paths import NaicsPaths
 from naics_model.release.bundle import release, verdict_rows
 from naics_model.training.stages import LAST_STAGE
@@ -20,23 +22,40 @@ from naics_model.training.stages import LAST_STAGE
         'text_evaluation',
         'refined_evaluation',
     ],
-    kinds={'parquet', 'safetensors'},
-    code_version='1',
+    kinds={'parquet', 'safetensors', 'mlflow'},
+    code_version='2',
     description='What people take: the refined embeddings if they pass the gate, otherwise those '
-    'of the text, and the encoder that places free text beside them.',
+    'of the text, and the encoder that places free text beside them. A version of the registered '
+    'model; the aliases lead to it if it finds held-out activities better than the one before.',
 )
 def model_bundle(
-    context: dg.AssetExecutionContext, paths: NaicsPaths, release_gate: ReleaseGate
+    context: dg.AssetExecutionContext,
+    paths: NaicsPaths,
+    release_gate: ReleaseGate,
+    mlflow: MlflowTracker,
 ) -> dg.MaterializeResult:
-    with plain_errors():
-        released = release(paths.edition(context.partition_key), release_gate.thresholds)
-    context.log.info(released.why)
+    edition = context.partition_key
+    with plain_errors(), mlflow.job_run(context) as run:
+        released = release(paths.edition(edition), release_gate.thresholds)
+        context.log.info(released.why)
+        run.log_outcome(released.figures)
+        registered = register(
+            run.require(),
+            released.folder,
+            edition=edition,
+            content=released.version,
+            score=released.score,
+            facts={'naics/embeddings': released.which, 'naics/why': released.why},
+        )
+        context.log.info(registered.sentence)
     files = [path for path in released.folder.rglob('*') if path.is_file()]
     return dg.MaterializeResult(
         data_version=dg.DataVersion(released.version),
         metadata={
             'released': f'{released.which} embeddings',
             'why': released.why,
+            'registered': registered.sentence,
+            'mlflow_run': run.link,
             'verdicts': dg.MetadataValue.md(
                 markdown_table(pl.DataFrame(verdict_rows(released.verdicts)))
             ),

@@ -16,6 +16,7 @@ from naics_model.curriculum import cli as curriculum
 from naics_model.dataset import cli as dataset
 from naics_model.errors import NaicsError
 from naics_model.evaluation.table_command import evaluate_table
+from naics_model.upkeep import cli as upkeep
 
 app = typer.Typer(
     name='naics',
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.add_typer(dataset.app, name='data')
 app.add_typer(curriculum.app, name='curriculum')
 app.command('evaluate')(evaluate_table)
+app.add_typer(upkeep.app, name='editions')
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -33,6 +33,7 @@ ROOMS = (
     'evaluation',
     'release',
     'benchmark',
+    'upkeep',
     'cli',
 )
 

@@ -1,10 +1,11 @@
 """What is known of each edition before its workbooks are opened: `editions.toml` as frozen values.
 
-No files of an edition and no network here.
+No files of an edition and no network here. How an edition comes to be known is in `new_edition.py`.
 """
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,10 +14,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from dotenv import dotenv_values
+
 from naics_model.errors import ConfigurationError
 from naics_model.taxonomy.tree import LEVELS
 
-_EDITIONS_FILE = Path(__file__).with_name('editions.toml')
+PACKAGED_EDITIONS = Path(__file__).with_name('editions.toml')
+"""The file of the editions that this release knows."""
+OWN_EDITIONS = 'NAICS_EDITIONS_FILE'
+"""The setting that names a file of a person's own in its place."""
 PACKAGED_WORKBOOKS = Path(__file__).parent / 'sample' / 'workbooks'
 """The folder of the bundled edition's workbooks."""
 
@@ -94,17 +100,23 @@ class Edition:
         ]
 
 
-@cache
-def _entries() -> Mapping[str, dict[str, Any]]:
-    return MappingProxyType(tomllib.loads(_EDITIONS_FILE.read_text(encoding='utf-8')))
+def editions_file() -> Path:
+    """Return the file that says which editions there are: the packaged one, or a person's own.
+
+    A line of `.env` counts as well: this is asked for while modules are being imported, before a
+    command has read that file.
+    """
+    own = os.environ.get(OWN_EDITIONS) or dotenv_values('.env').get(OWN_EDITIONS)
+    return Path(own).absolute() if own else PACKAGED_EDITIONS
 
 
-@cache
 def load_editions() -> Mapping[str, Edition]:
-    """Return all editions by name, oldest first, with the bundled `sample` before them."""
-    return MappingProxyType(
-        {name: _edition(name, entry) for name, entry in _entries().items() if 'counts' in entry}
-    )
+    """Return all editions by name, oldest first, with the bundled `sample` before them.
+
+    Raises:
+        ConfigurationError: a file of a person's own is missing, or is not as it has to be.
+    """
+    return _editions(editions_file())
 
 
 def expected_editions() -> Mapping[str, Mapping[str, str]]:
@@ -112,10 +124,47 @@ def expected_editions() -> Mapping[str, Mapping[str, str]]:
     return MappingProxyType(
         {
             name: {key: fields['url'] for key, fields in entry['workbooks'].items()}
-            for name, entry in _entries().items()
+            for name, entry in _entries(editions_file()).items()
             if entry.get('expected')
         }
     )
+
+
+def forget_editions() -> None:
+    """Have the file read again: it was changed by this very process."""
+    _entries.cache_clear()
+    _editions.cache_clear()
+
+
+@cache
+def _entries(file: Path) -> Mapping[str, dict[str, Any]]:
+    try:
+        return MappingProxyType(tomllib.loads(file.read_text(encoding='utf-8')))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, 'strerror', None) or str(error)
+        raise ConfigurationError(
+            f'The editions file {file} cannot be read ({reason}): begin with a copy of '
+            f'{PACKAGED_EDITIONS}, or leave out {OWN_EDITIONS}.'
+        ) from None
+
+
+@cache
+def _editions(file: Path) -> Mapping[str, Edition]:
+    editions = {}
+    for name, entry in _entries(file).items():
+        try:
+            if 'counts' in entry:
+                editions[name] = _edition(name, entry)
+            elif not entry.get('expected'):
+                raise KeyError('counts')
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ConfigurationError(
+                f'Edition {name} in {file} is not complete or not well-formed ({error}): the '
+                f'editions in {PACKAGED_EDITIONS} show what an entry has.'
+            ) from None
+    if not editions:
+        raise ConfigurationError(f'{file} has no edition: copy {PACKAGED_EDITIONS} to begin with.')
+    return MappingProxyType(editions)
 
 
 def edition(name: str) -> Edition:
@@ -127,14 +176,14 @@ def edition(name: str) -> Edition:
     editions = load_editions()
     if name in (expected := expected_editions()):
         raise ConfigurationError(
-            f'Edition {name} is not built in yet: its workbooks are expected at '
-            f'{expected[name]["codes"]} and beside it; when they are there, complete its entry in '
-            'naics_model/corpus/editions.toml.'
+            f'Edition {name} is not known yet: its workbooks are expected at '
+            f'{expected[name]["codes"]} and beside it; when they are there, get them, and run '
+            f'naics editions add {name} --from FOLDER (docs/edition_runbook.md).'
         )
     if name not in editions:
         raise ConfigurationError(
-            f'There is no edition {name!r}: choose one of {", ".join(editions)}, or add it to '
-            'naics_model/corpus/editions.toml.'
+            f'There is no edition {name!r}: choose one of {", ".join(editions)}, or add it '
+            '(docs/edition_runbook.md).'
         )
     return editions[name]
 

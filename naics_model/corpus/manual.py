@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from naics_model.corpus.editions import Edition
+from naics_model.corpus.editions import Edition, Workbook
 from naics_model.corpus.provenance import CORRECT, described
 from naics_model.corpus.text import DescriptionParts, cross_reference_sentence, take_apart, tidy
 from naics_model.corpus.workbooks import read_table
@@ -62,15 +62,9 @@ def read_codes(edition: Edition, path: Path) -> PrintedCodes:
         WorkbookError: the file is no workbook or has another layout.
         DataError: its codes are no tree, or not as many on each level as the edition has.
     """
-    table = read_table(path, edition.workbook('codes'))
-    printed = [tidy(code or '') for code in table['code']]
-    try:
-        taxonomy = Taxonomy.from_codes([normalise_code(code) for code in printed])
-    except NoTreeError as error:
-        place = _place(path, [table['row'][position] for position in error.positions])
-        raise DataError(f'{place}: {error.problem}; {CORRECT}') from None
+    codes = printed_codes(edition.workbook('codes'), path)
     # Here, because otherwise the descriptions workbook is blamed for what this one lacks.
-    if wrong := edition.differing_counts(Counter(taxonomy.levels.tolist())):
+    if wrong := edition.differing_counts(count_levels(codes)):
         levels = '; '.join(
             f'level {n["level"]}, expected {n["expected"]:,}, found {n["found"]:,}' for n in wrong
         )
@@ -79,7 +73,33 @@ def read_codes(edition: Edition, path: Path) -> PrintedCodes:
             'the published one, or, if the Bureau changed the number of codes, change `counts` in '
             'naics_model/corpus/editions.toml.'
         )
+    return codes
+
+
+def printed_codes(workbook: Workbook, path: Path) -> PrintedCodes:
+    """Read a codes workbook, however many codes it has.
+
+    Args:
+        workbook: says which sheet and columns it has.
+        path: where it is.
+
+    Raises:
+        WorkbookError: the file is no workbook or has another layout.
+        DataError: its codes are no tree.
+    """
+    table = read_table(path, workbook)
+    printed = [tidy(code or '') for code in table['code']]
+    try:
+        taxonomy = Taxonomy.from_codes([normalise_code(code) for code in printed])
+    except NoTreeError as error:
+        place = _place(path, [table['row'][position] for position in error.positions])
+        raise DataError(f'{place}: {error.problem}; {CORRECT}') from None
     return PrintedCodes(taxonomy, printed, [tidy(title or '') for title in table['title']])
+
+
+def count_levels(codes: PrintedCodes) -> dict[int, int]:
+    """Return how many codes each level has."""
+    return dict(Counter(codes.taxonomy.levels.tolist()))
 
 
 def read_descriptions(edition: Edition, path: Path, taxonomy: Taxonomy) -> PrintedDescriptions:

@@ -14,12 +14,24 @@ import typer
 from naics_model.corpus.editions import load_editions
 from naics_model.storage.layout import default_data_dir
 
-LATEST = list(load_editions())[-1]
-"""The default edition."""
 
+def latest_edition() -> str:
+    """Return the newest edition, which is meant where a command is told none."""
+    return list(load_editions())[-1]
+
+
+# Asked for when a command runs, not while this is imported: a mistake in an editions file of a
+# person's own is then told in a sentence.
 EditionName = Annotated[
     str,
-    typer.Option('--edition', '-e', metavar='NAME', help=f'One of {", ".join(load_editions())}.'),
+    typer.Option(
+        '--edition',
+        '-e',
+        metavar='NAME',
+        default_factory=latest_edition,
+        show_default='the newest',
+        help='Its year, or sample; naics editions list shows them.',
+    ),
 ]
 
 DataDir = Annotated[

@@ -72,6 +72,25 @@ def read_table(path: Path, workbook: Workbook) -> pl.DataFrame:
     return _table(read_steady(path), workbook, path.suffix, str(path))
 
 
+def read_sheets(path: Path) -> dict[str, pl.DataFrame]:
+    """Read every sheet of an .xlsx whose layout is not known yet.
+
+    Returns:
+        Name of a sheet -> all its cells from the first row on, as strings, empty ones null.
+
+    Raises:
+        WorkbookError: the file is no workbook, or a sheet is damaged.
+        DataError: the file changed while it was read.
+    """
+    reader = _open(read_steady(path), str(path))
+    return {sheet: _cells(reader, sheet, str(path)) for sheet in reader.sheet_names}
+
+
+def one_line(header: str) -> str:
+    """Return a header as headers are compared: blanks and line breaks count as one blank."""
+    return ' '.join(header.split())
+
+
 def _table(content: bytes, workbook: Workbook, suffix: str, name: str) -> pl.DataFrame:
     if suffix == CSV:
         return _columns(_csv_cells(content, name), workbook, name)
@@ -87,8 +106,8 @@ def _columns(cells: pl.DataFrame, workbook: Workbook, place: str) -> pl.DataFram
         cells: all cells of the sheet from its first row on, as strings, empty ones null.
     """
     headers = cells.row(workbook.header - 1) if workbook.header <= cells.height else ()
-    found = [_one_line(header or '') for header in headers]
-    wanted = {ours: _one_line(theirs) for ours, theirs in workbook.columns.items()}
+    found = [one_line(header or '') for header in headers]
+    wanted = {ours: one_line(theirs) for ours, theirs in workbook.columns.items()}
     missing = [header for header in wanted.values() if header not in found]
     if missing:
         raise WorkbookError(
@@ -104,28 +123,32 @@ def _columns(cells: pl.DataFrame, workbook: Workbook, place: str) -> pl.DataFram
     )
 
 
-def _one_line(header: str) -> str:
-    return ' '.join(header.split())
-
-
 def _listed(names: Iterable[str]) -> str:
     return ', '.join(map(repr, names)) or 'none'
 
 
 def _excel_cells(content: bytes, sheet: str, name: str) -> pl.DataFrame:
-    _check_archive(content, name)
-    # An undamaged archive is not yet a workbook: its parts may hold anything.
-    try:
-        reader = fastexcel.read_excel(content)
-    except fastexcel.FastExcelError as error:
-        raise WorkbookError(
-            f'{name} is no readable .xlsx workbook ({_reason(error)}): fetch it again.'
-        ) from None
+    reader = _open(content, name)
     if sheet not in reader.sheet_names:
         raise WorkbookError(
             f'{name} has no sheet {sheet!r}: its sheets are {_listed(reader.sheet_names)}; '
             f'{_RENAMED}'
         )
+    return _cells(reader, sheet, name)
+
+
+def _open(content: bytes, name: str) -> fastexcel.ExcelReader:
+    _check_archive(content, name)
+    # An undamaged archive is not yet a workbook: its parts may hold anything.
+    try:
+        return fastexcel.read_excel(content)
+    except fastexcel.FastExcelError as error:
+        raise WorkbookError(
+            f'{name} is no readable .xlsx workbook ({_reason(error)}): fetch it again.'
+        ) from None
+
+
+def _cells(reader: fastexcel.ExcelReader, sheet: str, name: str) -> pl.DataFrame:
     try:
         # skip_rows: by default empty rows at the top are left out, and the others change number.
         return reader.load_sheet(sheet, header_row=None, skip_rows=0, dtypes='string').to_polars()

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from naics_model.console import plain_console
 from naics_model.corpus.editions import edition as known_edition
-from naics_model.corpus.options import LATEST, DataDir, EditionName, options_of
+from naics_model.corpus.options import DataDir, EditionName, options_of
 from naics_model.curriculum import terminal
 from naics_model.curriculum.stage import known_stages, load_stage
 from naics_model.curriculum.supply import advice, stage_supply, verdict
@@ -61,7 +61,7 @@ def check_stage(
     stage: Annotated[
         str, typer.Argument(metavar='STAGE', help='The name of a stage, or the path of its YAML.')
     ],
-    edition: EditionName = LATEST,
+    edition: EditionName,
     data_dir: DataDir = Path('data'),
     relation_index: Annotated[
         Path | None,

@@ -12,7 +12,7 @@ from rich.text import Text
 from naics_model.console import plain_console
 from naics_model.corpus.editions import edition as known_edition
 from naics_model.corpus.editions import load_editions
-from naics_model.corpus.options import LATEST, DataDir, EditionName, options_of
+from naics_model.corpus.options import DataDir, EditionName, options_of
 from naics_model.dataset.dictionary import PUBLISHED, data_dictionary
 from naics_model.dataset.steps import steps_of
 from naics_model.dataset.terminal import build, summary, validate
@@ -26,7 +26,7 @@ app = typer.Typer()
 @app.callback(invoke_without_command=True)
 def build_data(
     context: typer.Context,
-    edition: EditionName = LATEST,
+    edition: EditionName,
     through: Annotated[
         str,
         typer.Option(metavar='STEP', help='The last step to run, such as relations or triplets.'),

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from naics_model.console import plain_console
 from naics_model.corpus.editions import edition as known_edition
-from naics_model.corpus.options import LATEST, DataDir, EditionName
+from naics_model.corpus.options import DataDir, EditionName
 from naics_model.evaluation.guide_search import RETRIEVAL
 from naics_model.evaluation.guide_space import COLLAPSE, RADIUS, STRUCTURE
 from naics_model.storage.files import write_json
@@ -31,7 +31,7 @@ def evaluate_table(
             metavar='EMBEDDINGS.parquet', help='One row a code: code, and a vector (list or array).'
         ),
     ],
-    edition: EditionName = LATEST,
+    edition: EditionName,
     data_dir: DataDir = Path('data'),
     column: Annotated[
         str | None,

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
-from naics_model.corpus.editions import edition, expected_editions, load_editions
+from naics_model.cli import main
+from naics_model.corpus.editions import (
+    PACKAGED_EDITIONS,
+    edition,
+    editions_file,
+    expected_editions,
+    load_editions,
+)
 from naics_model.errors import ConfigurationError
 
 EVERY_TABLE = {'codes', 'descriptions', 'index', 'cross_references'}
@@ -73,9 +83,10 @@ def test_an_expected_edition_says_where_it_will_be() -> None:
     with pytest.raises(ConfigurationError) as caught:
         edition('2027')
     assert str(caught.value) == (
-        'Edition 2027 is not built in yet: its workbooks are expected at '
+        'Edition 2027 is not known yet: its workbooks are expected at '
         'https://www.census.gov/naics/2027NAICS/2-6%20digit_2027_Codes.xlsx and beside it; when '
-        'they are there, complete its entry in naics_model/corpus/editions.toml.'
+        'they are there, get them, and run naics editions add 2027 --from FOLDER '
+        '(docs/edition_runbook.md).'
     )
 
 
@@ -93,3 +104,49 @@ def test_an_unknown_edition_or_workbook_names_the_known_ones() -> None:
         ConfigurationError, match="no workbook 'prices': it has codes, descriptions"
     ):
         edition('2022').workbook('prices')
+
+
+def test_a_file_of_one_s_own_takes_the_place_of_the_packaged_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / 'own.toml'
+    text = PACKAGED_EDITIONS.read_text(encoding='utf-8')
+    own.write_text(text.replace("'North American", "'My North American"), encoding='utf-8')
+    monkeypatch.setenv('NAICS_EDITIONS_FILE', str(own))
+    assert edition('2022').title.startswith('My North American')
+
+
+def test_a_file_of_one_s_own_may_be_named_in_the_folder_s_env_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv('NAICS_EDITIONS_FILE', raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert editions_file() == PACKAGED_EDITIONS
+    (tmp_path / '.env').write_text('NAICS_EDITIONS_FILE=own.toml\n')
+    assert editions_file() == tmp_path / 'own.toml'
+
+
+@pytest.mark.parametrize(
+    ('text', 'sentence'),
+    [
+        (None, r'own\.toml cannot be read \(No such file or directory\): begin with a copy of .*'),
+        ('[2022', r'own\.toml cannot be read \(.*at end of document\)'),
+        ('[2022]\ntitle = "x"\ncounts = [1]', 'Edition 2022 in .*own.toml is not complete'),
+        ('[2022]\ntitle = "x"', "Edition 2022 in .* is not complete or not well-formed .'counts'."),
+        ('x = 1', 'Edition x in .* is not complete or not well-formed'),
+        ('', 'own.toml has no edition'),
+    ],
+)
+def test_a_mistake_in_it_is_one_sentence(
+    text: str | None,
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    own = tmp_path / 'own.toml'
+    if text is not None:
+        own.write_text(text)
+    monkeypatch.setenv('NAICS_EDITIONS_FILE', str(own))
+    assert main(['data', '--through', 'relations']) == 1
+    assert re.search(f'^Error: .*{sentence}', capsys.readouterr().err)

@@ -1,6 +1,7 @@
 """The command `naics`: one word for each thing that can be done without the asset graph.
 
-Only the front door: each word's options and work are in a room of their own.
+Only the front door: each word's options and work are in a room of their own. `naics_assets.cli`
+adds the words that look after the graph; what is installed as `naics` has all of them.
 """
 
 from __future__ import annotations

@@ -11,14 +11,18 @@ from naics_model.storage.layout import default_data_dir
 
 
 def prepare_environment() -> None:
+    """Fill in what the environment leaves out, and make the data folder."""
+    complete_environment()
+    default_data_dir().mkdir(parents=True, exist_ok=True)
+
+
+def complete_environment() -> None:
     """Fill in what the environment leaves out: first from `.env`, then with this folder's places.
 
     What is set already stays: `NAICS_SOURCE_DIR=... make edition` wins over a line in `.env`.
     """
     load_dotenv(Path('.env'), override=False)
-    data_dir = default_data_dir()
-    data_dir.mkdir(parents=True, exist_ok=True)
-    os.environ['NAICS_DATA_DIR'] = str(data_dir)
+    os.environ['NAICS_DATA_DIR'] = str(default_data_dir())
     os.environ.setdefault('DAGSTER_HOME', str(Path('dagster_home').absolute()))
     os.environ.setdefault('MLFLOW_TRACKING_URI', default_tracking_uri())
     os.environ.setdefault('MLFLOW_DISABLE_TELEMETRY', 'true')

@@ -44,7 +44,7 @@ _KNOCK_SECONDS = 10.0
 _DIGEST = 36
 
 
-def _client(tracking_uri: str) -> MlflowClient:
+def client_of(tracking_uri: str) -> MlflowClient:
     # MLflow's own way to wait for a server, minutes in all, would only be between us and the news
     # that it is away: what is to be written is kept and tried again here.
     os.environ.setdefault('MLFLOW_HTTP_REQUEST_MAX_RETRIES', '2')
@@ -58,19 +58,27 @@ def _client(tracking_uri: str) -> MlflowClient:
     return MlflowClient(tracking_uri)
 
 
-def _require_somebody(tracking_uri: str) -> None:
-    """Knock at a server, which takes no time, before a job is started that would replace what an
-    earlier one left.
+def knock(tracking_uri: str) -> None:
+    """Knock at a server, which takes no time; a database file is asked nothing.
 
     Raises:
-        dagster.Failure: nobody answers.
+        OSError: nobody answers.
     """
     parts = urlsplit(tracking_uri)
     if parts.scheme not in ('http', 'https') or not parts.hostname:
         return
     port = parts.port or (443 if parts.scheme == 'https' else 80)
+    socket.create_connection((parts.hostname, port), _KNOCK_SECONDS).close()
+
+
+def _require_somebody(tracking_uri: str) -> None:
+    """Knock before a job is started that would replace what an earlier one left.
+
+    Raises:
+        dagster.Failure: nobody answers.
+    """
     try:
-        socket.create_connection((parts.hostname, port), _KNOCK_SECONDS).close()
+        knock(tracking_uri)
     except OSError as error:
         raise not_opened(error) from error
 
@@ -159,7 +167,7 @@ class MlflowTracker(dg.ConfigurableResource):
 
         Runs of another Dagster instance in the same experiment are left alone.
         """
-        client = _client(self.tracking_uri)
+        client = client_of(self.tracking_uri)
         experiment = client.get_experiment_by_name(self.experiment)
         if experiment is None:
             return []
@@ -186,7 +194,7 @@ class MlflowTracker(dg.ConfigurableResource):
 
     def _open(self, step: _Step) -> Opened:
         """Make the run of a step's job."""
-        client = _client(self.tracking_uri)
+        client = client_of(self.tracking_uri)
         experiment_id = self._experiment_id(client)
         parent_id, is_new = self._parent_run(client, experiment_id, step)
         client.update_run(parent_id, status='RUNNING')

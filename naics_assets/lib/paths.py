@@ -23,7 +23,11 @@ class NaicsPaths(dg.ConfigurableResource):
 
     def edition(self, name: str) -> EditionFolder:
         """Return the folder of an edition, which is also its partition key."""
-        return EditionFolder(Path(self.data_dir).absolute(), name)
+        return EditionFolder(self.root, name)
+
+    @property
+    def root(self) -> Path:
+        return Path(self.data_dir).absolute()
 
     @property
     def source(self) -> Path | None:

@@ -130,6 +130,11 @@ def expected_editions() -> Mapping[str, Mapping[str, str]]:
     )
 
 
+def names_in(file: Path) -> tuple[str, ...]:
+    """Return the names in an editions file, of expected editions as well."""
+    return tuple(_entries(file))
+
+
 def forget_editions() -> None:
     """Have the file read again: it was changed by this very process."""
     _entries.cache_clear()

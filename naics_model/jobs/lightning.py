@@ -28,6 +28,7 @@ from naics_model.errors import ConfigurationError, NaicsError
 from naics_model.jobs.checkpoints import AtomicCheckpoints, kept_checkpoints
 from naics_model.jobs.ranks import MEETING, are_started
 from naics_model.jobs.reporting import Reporter
+from naics_model.storage.layout import CHECKPOINTS
 
 # What the job decides itself: where files go, which logger, how many nodes (torchrun says), how
 # many batches make a step (the data's shards), no trial modes that leave no checkpoint behind.
@@ -186,7 +187,7 @@ def make_trainer(
     """
     without_chatter()
     values = {**settings, **_placement(settings['accelerator'])}
-    checkpoints = kept_checkpoints(run_dir / 'checkpoints', keep_best)
+    checkpoints = kept_checkpoints(run_dir / CHECKPOINTS, keep_best)
     values['callbacks'] = [*_as_list(values.get('callbacks')), *callbacks, *checkpoints]
     values['plugins'] = [*_as_list(values.get('plugins')), AtomicCheckpoints()]
     if values['enable_progress_bar'] is None:

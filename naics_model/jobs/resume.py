@@ -23,8 +23,8 @@ from naics_model.jobs.command import flat
 from naics_model.jobs.processes import is_alive, this_process
 from naics_model.jobs.reporting import Reporter, is_rank_zero
 from naics_model.storage.files import read_json, sha256_of, write_json
+from naics_model.storage.layout import CHECKPOINTS, CUT_OFF, UNFINISHED
 
-_MARKER = 'unfinished.json'
 _NAMES = ('last', 'unfinished')
 # A job whose launcher was killed needs some seconds to notice, and to end.
 _WAIT_SECONDS = 60.0
@@ -67,7 +67,7 @@ class Attempt(Callback):
         settings: JSON values that decide what is trained, without paths.
         inputs: files that are read, by name; they count by content.
         """
-        self._folder = run_dir / 'checkpoints'
+        self._folder = run_dir / CHECKPOINTS
         self._resumes = False
         self.identity: dict[str, dict[str, Any]] = {
             'settings': dict(settings),
@@ -121,11 +121,11 @@ class Attempt(Callback):
 
     @property
     def _marker(self) -> Path:
-        return self._folder / _MARKER
+        return self._folder / UNFINISHED
 
     @property
     def _aside(self) -> Path:
-        return self._folder.with_name('checkpoints_cut_off')
+        return self._folder.with_name(CUT_OFF)
 
     def _difference(self, path: Path) -> str:
         """Return in words in what a checkpoint's fit differs from this one; empty if it is it."""

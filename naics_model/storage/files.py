@@ -6,6 +6,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterable, Iterator
@@ -18,6 +19,7 @@ import polars as pl
 from naics_model.errors import DataError, StorageError
 
 _ABANDONED_SECONDS = 24 * 3600
+_PARTIAL = re.compile(r'\..*\.[0-9a-f]{8}\.partial(\..*)?')
 
 
 @contextmanager
@@ -57,6 +59,11 @@ def atomic_write(path: Path) -> Iterator[Path]:
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         yield from _replacing(path)
+
+
+def is_partial(name: str) -> bool:
+    """Return whether a file is one that `atomic_write` writes to, by its name."""
+    return _PARTIAL.fullmatch(name) is not None
 
 
 def _replacing(path: Path) -> Iterator[Path]:

@@ -6,6 +6,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+# In the folder of a job that trains: its checkpoints, the mark beside them while it is at work and
+# after it was cut off, and where those of a fit go that was cut off when another one starts.
+CHECKPOINTS = 'checkpoints'
+UNFINISHED = 'unfinished.json'
+CUT_OFF = 'checkpoints_cut_off'
+
 
 def default_data_dir() -> Path:
     """Return the data folder: the environment's NAICS_DATA_DIR, or `./data`."""

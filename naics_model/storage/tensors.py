@@ -27,6 +27,15 @@ def write_tensors(tensors: Mapping[str, NDArray[Any]], header: Any, path: Path) 
     write_bytes(save(dict(tensors), metadata=metadata), path)
 
 
+def read_header(path: Path) -> Any:
+    """Return the header of what `write_tensors` wrote, without its arrays; None of other files."""
+    try:
+        with safe_open(path, framework='numpy') as file:
+            return json.loads((file.metadata() or {})[_HEADER])
+    except (OSError, SafetensorError, KeyError, ValueError):
+        return None
+
+
 def read_tensors(path: Path, what: str) -> tuple[Any, dict[str, NDArray[Any]]]:
     """Read what `write_tensors` wrote: the header and the arrays by name.
 

@@ -19,9 +19,9 @@ from naics_model.storage.files import read_json
 from naics_model.storage.layout import EditionFolder
 from naics_model.training.stages import STAGES
 
-MISSING = 'missing'
+MISSING, NEW_CONTENT = 'missing', 'new content'
 # Of a workbook's bytes: this release was tested with them, or not, or it can't be told.
-_BYTES = {True: 'known', False: 'new content', None: 'of no known digest'}
+_BYTES = {True: 'known', False: NEW_CONTENT, None: 'of no known digest'}
 
 _TABLES = (*CHECKED, 'token_cache')
 _EMBEDDINGS = {'text_embeddings': 'text', 'refined_embeddings': 'refined'}

@@ -152,8 +152,8 @@ def add_edition(
     console.print()
     if CONCORDANCE not in found.workbooks:
         console.print(
-            f'There is no concordance in {folder}: this edition will have none, so it is the first '
-            'of its kind, and no code of it is known by what it came from.',
+            f'There is no concordance of {name} in {folder}: nothing will be known of what its '
+            'codes came from.',
             style='yellow',
         )
     without = [book.name for book in found.workbooks.values() if book.url is None]
@@ -171,7 +171,7 @@ def add_edition(
     source = f'NAICS_SOURCE_DIR={folder.parent} ' if folder.name == name else ''
     console.print(f'Check it    {source}naics data --edition {name} --through relations')
     if file == PACKAGED_EDITIONS:
-        console.print(f'Keep it     commit {file.name}, or send it to the project')
+        console.print(f'Keep it     commit {file.name}')
 
 
 def _table(*headings: str) -> Table:

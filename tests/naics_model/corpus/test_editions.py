@@ -68,25 +68,32 @@ def test_workbooks_are_bundled_or_have_an_official_url(name: str) -> None:
         assert book.sha256 is None or len(book.sha256) == 64
 
 
-def test_the_next_edition_is_expected_where_the_naming_of_2022_leads() -> None:
-    assert list(expected_editions()) == ['2027']
-    expected = expected_editions()['2027']
+def test_an_edition_is_expected_where_the_naming_of_2022_leads() -> None:
     published = {name: book.url or '' for name, book in edition('2022').workbooks.items()}
-    assert expected == {
-        name: url.replace('2022', '2027').replace('2017', '2022') for name, url in published.items()
-    }
-    assert expected['concordance'].endswith('/2022_to_2027_NAICS.xlsx')
-    assert '2027' not in load_editions()
+    assert published['concordance'].endswith('/2017_to_2022_NAICS.xlsx')
+    for name, addresses in expected_editions().items():
+        before = str(int(name) - 5)
+        assert name not in load_editions()
+        assert addresses == {
+            book: url.replace('2022', name).replace('2017', before)
+            for book, url in published.items()
+        }
 
 
-def test_an_expected_edition_says_where_it_will_be() -> None:
+def test_an_expected_edition_says_where_it_will_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / 'own.toml'
+    text = PACKAGED_EDITIONS.read_text(encoding='utf-8').partition('[2027]')[0]
+    codes = "[2097.workbooks.codes]\nurl = 'https://www.census.gov/2097.xlsx'\nfile = '2097.xlsx'\n"
+    own.write_text(f'{text}[2097]\nexpected = true\n{codes}', encoding='utf-8')
+    monkeypatch.setenv('NAICS_EDITIONS_FILE', str(own))
     with pytest.raises(ConfigurationError) as caught:
-        edition('2027')
+        edition('2097')
     assert str(caught.value) == (
-        'Edition 2027 is not known yet: its workbooks are expected at '
-        'https://www.census.gov/naics/2027NAICS/2-6%20digit_2027_Codes.xlsx and beside it; when '
-        'they are there, get them, and run naics editions add 2027 --from FOLDER '
-        '(docs/edition_runbook.md).'
+        'Edition 2097 is not known yet: its workbooks are expected at '
+        'https://www.census.gov/2097.xlsx and beside it; when they are there, get them, and run '
+        'naics editions add 2097 --from FOLDER (docs/edition_runbook.md).'
     )
 
 

@@ -8,6 +8,7 @@ import shutil
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import openpyxl
 import pytest
@@ -33,6 +34,20 @@ PUBLISHED_AS = {
     'sample_Cross_References.xlsx': '2027_NAICS_Cross_References.xlsx',
     'sample_Concordance.xlsx': '2022_to_2027_NAICS.xlsx',
 }
+EXPECTED = """\
+[2027]
+# Not yet.
+title = 'The next edition'
+expected = true
+
+""" + '\n'.join(
+    f"[2027.workbooks.{kind}]\nurl = 'https://www.census.gov/{quote(file)}'\nfile = '{file}'\n"
+    for kind, file in zip(
+        ('codes', 'descriptions', 'index', 'cross_references', 'concordance'),
+        PUBLISHED_AS.values(),
+        strict=True,
+    )
+)
 
 
 def moved(text: str) -> str:
@@ -66,9 +81,10 @@ def workbooks(next_edition: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An editions file of this test's own, in the place of the packaged one."""
+    """An editions file of this test's own: up to 2022 as the packaged one, and 2027 is expected."""
     file = tmp_path / 'own.toml'
-    shutil.copy(PACKAGED_EDITIONS, file)
+    text = PACKAGED_EDITIONS.read_text(encoding='utf-8')
+    file.write_text(text.partition('[2027]')[0] + EXPECTED, encoding='utf-8')
     monkeypatch.setenv('NAICS_EDITIONS_FILE', str(file))
     monkeypatch.delenv('NAICS_SOURCE_DIR', raising=False)
     monkeypatch.delenv('NAICS_DATA_DIR', raising=False)
@@ -83,16 +99,17 @@ def run(*arguments: str | Path) -> int:
         return int(ended.code or 0)
 
 
-def without(name: str) -> str:
-    """The text of the packaged file without an edition."""
-    text = PACKAGED_EDITIONS.read_text(encoding='utf-8')
+def without(name: str, text: str) -> str:
+    """The text of an editions file without an edition."""
     start = text.index(f'[{name}]')
-    return text[:start] + text[re.compile(rf'^\[(?!{name}\b)', re.M).search(text, start).start() :]
+    end = re.compile(rf'^\[(?!{name}\b)', re.M).search(text, start)
+    assert end
+    return text[:start] + text[end.start() :]
 
 
 def test_2017_added_from_its_files_is_2017_as_it_is_known(source_dir: Path, own_file: Path) -> None:
-    known = edition('2017')
-    own_file.write_text(without('2017'), encoding='utf-8')
+    known, text = edition('2017'), own_file.read_text(encoding='utf-8')
+    own_file.write_text(without('2017', text), encoding='utf-8')
     editions.forget_editions()
     assert '2017' not in load_editions()
     address = 'https://www.census.gov/naics/2017NAICS'
@@ -109,7 +126,7 @@ def test_2017_added_from_its_files_is_2017_as_it_is_known(source_dir: Path, own_
         assert added.workbooks[name] == dataclasses.replace(book, sha256=digest, columns=columns)
     # The rest of the file is as it was.
     assert {k: v for k, v in tomllib.loads(own_file.read_text()).items() if k != '2017'} == {
-        k: v for k, v in tomllib.loads(PACKAGED_EDITIONS.read_text()).items() if k != '2017'
+        k: v for k, v in tomllib.loads(text).items() if k != '2017'
     }
 
     # So far every workbook has been read.
@@ -158,7 +175,7 @@ def test_without_a_concordance_and_an_address_a_person_is_told_so(
     (workbooks / '2027_NAICS_Descriptions.xlsx').rename(workbooks / 'descriptions (1).xlsx')
     assert run('editions', 'add', '2027', '--from', workbooks) == 0
     said = ' '.join(capsys.readouterr().out.split())
-    assert f'There is no concordance in {workbooks}' in said
+    assert f'There is no concordance of 2027 in {workbooks}' in said
     assert 'No address is known of descriptions (' in said
     assert edition('2027').workbook('descriptions').url is None
     assert 'concordance' not in edition('2027').workbooks
@@ -223,12 +240,13 @@ def test_what_is_wrong_with_the_workbooks_is_one_sentence(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     mistake(workbooks)
+    before = own_file.read_text()
     assert run('editions', 'add', '2027', '--from', workbooks) == 1
     said = capsys.readouterr().err
     assert said.startswith('Error: ')
     assert sentence in said
     assert said.count('\n') == 1
-    assert own_file.read_text() == PACKAGED_EDITIONS.read_text()
+    assert own_file.read_text() == before
 
 
 @pytest.mark.parametrize(

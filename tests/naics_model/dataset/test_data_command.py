@@ -74,7 +74,6 @@ def test_through_a_step_and_no_farther(tmp_path: Path) -> None:
     ('arguments', 'sentence'),
     [
         (['--edition', '1987'], "There is no edition '1987': choose one of sample, 2017, 2022"),
-        (['--edition', '2027'], 'https://www.census.gov/naics/2027NAICS/'),
         (['--edition', 'sample', '--through', 'lunch'], 'one of codes_workbook, '),
         (['--edition', 'sample', '--backbone', 'nobody/nothing'], 'nobody/nothing'),
         (['validate'], 'holds no edition to check'),

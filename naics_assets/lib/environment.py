@@ -9,6 +9,9 @@ from dotenv import load_dotenv
 
 from naics_model.storage.layout import default_data_dir
 
+EXPERIMENT = 'naics'
+"""The experiment that the graph's runs are in, in MLflow."""
+
 
 def prepare_environment() -> None:
     """Fill in what the environment leaves out, and make the data folder."""

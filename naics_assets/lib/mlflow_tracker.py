@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import dagster as dg
 
+from naics_assets.lib.environment import EXPERIMENT
 from naics_assets.lib.mlflow_entries import Opened
 from naics_assets.lib.mlflow_run import JobRun, not_opened
 from naics_model.jobs.processes import is_alive, this_process
@@ -124,7 +125,7 @@ class MlflowTracker(dg.ConfigurableResource):
     """
 
     tracking_uri: str
-    experiment: str = 'naics'
+    experiment: str = EXPERIMENT
     artifact_folder: str = ''
     url: str = 'http://127.0.0.1:5000'
     dagster_url: str = 'http://127.0.0.1:3000'

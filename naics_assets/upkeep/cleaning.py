@@ -22,10 +22,6 @@ from naics_model.errors import NaicsError
 from naics_model.upkeep import leftovers
 from naics_model.upkeep.leftovers import Leftover
 
-DAYS = 30
-"""How old what goes is, if nothing else is said."""
-SECONDS_A_DAY = 86_400
-
 
 @dataclass(frozen=True)
 class Row:

@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from naics_assets.lib.environment import complete_environment
+from naics_assets.lib.environment import EXPERIMENT, complete_environment
+from naics_assets.upkeep import DAYS, SECONDS_A_DAY
 from naics_model.console import plain_console
 from naics_model.errors import ConfigurationError
 from naics_model.storage.layout import default_data_dir
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from naics_assets.upkeep.cleaning import Plan
     from naics_model.upkeep.health import Finding
 
-EXPERIMENT = 'naics'
-_DAYS = 30
 _SHOWN = 10
 _STYLES = {'ok': 'green', 'warning': 'yellow', 'problem': 'bold red'}
 
@@ -83,7 +82,7 @@ def clean(
     older_than: Annotated[
         int,
         typer.Option(metavar='DAYS', min=0, help='Only what is older than so many days.'),
-    ] = _DAYS,
+    ] = DAYS,
     yes: Annotated[
         bool, typer.Option('--yes', help='Remove it; without this it is only told.')
     ] = False,
@@ -105,7 +104,7 @@ def clean(
     * `naics clean --older-than 90 --yes`
     """
     complete_environment()
-    from naics_assets.upkeep.cleaning import SECONDS_A_DAY, carry_out, plan
+    from naics_assets.upkeep.cleaning import carry_out, plan
 
     console = plain_console()
     tracking_uri = os.environ['MLFLOW_TRACKING_URI']

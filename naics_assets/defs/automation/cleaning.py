@@ -8,14 +8,15 @@ from pydantic import Field
 from naics_assets.lib.asset import plain_errors
 from naics_assets.lib.mlflow_tracker import MlflowTracker
 from naics_assets.lib.paths import NaicsPaths
-from naics_assets.upkeep import cleaning as upkeep
+from naics_assets.upkeep import DAYS, SECONDS_A_DAY
+from naics_assets.upkeep.cleaning import carry_out, plan
 
 
 class CleaningConfig(dg.Config):
     """How old what goes is, and whether it does go."""
 
     older_than_days: int = Field(
-        default=upkeep.DAYS, ge=0, description='Only what is older than so many days.'
+        default=DAYS, ge=0, description='Only what is older than so many days.'
     )
     dry_run: bool = Field(default=False, description='Only tell what would go.')
 
@@ -27,22 +28,20 @@ def remove_leftovers(
     paths: NaicsPaths,
     mlflow: MlflowTracker,
 ) -> None:
-    before = time.time() - config.older_than_days * upkeep.SECONDS_A_DAY
+    before = time.time() - config.older_than_days * SECONDS_A_DAY
     with plain_errors():
-        plan = upkeep.plan(
-            context.instance, mlflow.tracking_uri, mlflow.experiment, paths.root, before
-        )
+        found = plan(context.instance, mlflow.tracking_uri, mlflow.experiment, paths.root, before)
         if not config.dry_run:
-            upkeep.carry_out(plan, context.instance, mlflow.tracking_uri)
+            carry_out(found, context.instance, mlflow.tracking_uri)
     what = 'would go' if config.dry_run else 'gone'
-    for row in plan.rows:
+    for row in found.rows:
         context.log.info(f'{row.kind}: {row.count:,} {what}, {row.bytes / 1e6:,.1f} MB')
-    for run in plan.runs:
+    for run in found.runs:
         context.log.info(f'Dagster run {run.run_id} {what}')
-    for leftover in plan.files:
+    for leftover in found.files:
         context.log.info(f'{leftover.file.path} {what}')
     context.add_output_metadata(
-        {row.kind: f'{row.count:,} {what}, {row.bytes / 1e6:,.1f} MB' for row in plan.rows}
+        {row.kind: f'{row.count:,} {what}, {row.bytes / 1e6:,.1f} MB' for row in found.rows}
     )
 
 

@@ -150,8 +150,8 @@ def _bytes_of(instance: dg.DagsterInstance, runs: Iterable[PastRun]) -> int:
 
 
 def _bytes_tracked(runs: Iterable[TrackedRun]) -> int:
-    folders = (mlflow_runs.local_folder(run) for run in runs)
-    return _bytes(path for folder in folders if folder for path in folder.rglob('*'))
+    folders = (folder for run in runs for folder in mlflow_runs.local_folders(run))
+    return _bytes(path for folder in folders for path in folder.rglob('*'))
 
 
 def _bytes(paths: Iterable[Path]) -> int:

@@ -7,6 +7,7 @@ or by another installation that shares the server, is not ours to judge.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,13 +28,13 @@ class TrackedRun:
         run_id: MLflow's.
         dagster_run_id: of the Dagster run.
         running: whether MLflow has it as being at work.
-        artifacts: the address of its files.
+        artifacts: the addresses of its files, and of the models that were logged from it.
     """
 
     run_id: str
     dagster_run_id: str
     running: bool
-    artifacts: str
+    artifacts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,16 @@ def list_runs(tracking_uri: str, experiment: str) -> list[TrackedRun]:
     found = client.get_experiment_by_name(experiment)
     if found is None:
         return []
+    models: dict[str, list[str]] = defaultdict(list)
+    for model in _pages(partial(client.search_logged_models, [found.experiment_id])):
+        models[model.source_run_id].append(model.artifact_location)
     pages = _pages(partial(client.search_runs, [found.experiment_id], run_view_type=ViewType.ALL))
     return [
         TrackedRun(
             run.info.run_id,
             run.data.tags[DAGSTER_RUN_ID],
             run.info.status == 'RUNNING' and run.info.lifecycle_stage == 'active',
-            run.info.artifact_uri,
+            (run.info.artifact_uri, *models[run.info.run_id]),
         )
         for run in pages
         if DAGSTER_RUN_ID in run.data.tags
@@ -104,10 +108,10 @@ def of_dagster_runs(runs: Iterable[TrackedRun], gone: Collection[str]) -> list[T
     return [run for run in runs if run.dagster_run_id in gone]
 
 
-def local_folder(run: TrackedRun) -> Path | None:
-    """Return the folder of a run's files, if it is one of this machine."""
-    parts = urlsplit(run.artifacts)
-    return Path(unquote(parts.path)) if parts.scheme in ('', 'file') else None
+def local_folders(run: TrackedRun) -> list[Path]:
+    """Return those folders of a run's files that are on this machine."""
+    addresses = map(urlsplit, run.artifacts)
+    return [Path(unquote(each.path)) for each in addresses if each.scheme in ('', 'file')]
 
 
 def delete(tracking_uri: str, runs: Sequence[TrackedRun]) -> bool:

@@ -61,12 +61,12 @@ class Facts:
     """What has to be read to know what is needed.
 
     Attributes:
-        named: folder of a job -> the checkpoint that its result names.
+        named: folder of a job -> the file name of the checkpoint that its result names.
         outdated: files made from other data than the edition has now.
         kept: files that something outside the data folder refers to.
     """
 
-    named: Mapping[Path, Path] = field(default_factory=dict)
+    named: Mapping[Path, str] = field(default_factory=dict)
     outdated: Collection[Path] = ()
     kept: Collection[Path] = ()
 
@@ -87,21 +87,22 @@ def list_files(root: Path) -> list[File]:
     return found
 
 
-def read_facts(files: Iterable[File], root: Path, kept: Collection[Path] = ()) -> Facts:
+def read_facts(files: Sequence[File], root: Path, kept: Collection[Path] = ()) -> Facts:
     """Read what decides whether checkpoints and caches are needed.
 
     Args:
         files: those of `list_files`.
         root: the data folder.
-        kept: see `Facts`.
+        kept: files that something outside the data folder refers to, under the paths that they had
+            when they were written: the folder may have been moved since, or be mounted elsewhere.
     """
-    named: dict[Path, Path] = {}
+    named: dict[Path, str] = {}
     outdated: set[Path] = set()
     for path in (file.path for file in files):
         # What is damaged is not known to be needless.
         with suppress(DataError, OSError, KeyError, TypeError):
             if path.name == _RESULT and (path.parent / CHECKPOINTS).is_dir():
-                named[path.parent] = Path(read_json(path)['files']['checkpoint']['path'])
+                named[path.parent] = Path(read_json(path)['files']['checkpoint']['path']).name
                 continue
             # The file may be an edition's, or of a model that was trained under a protocol.
             queries_of = EditionFolder(*_split(path.parents[1]))
@@ -110,7 +111,13 @@ def read_facts(files: Iterable[File], root: Path, kept: Collection[Path] = ()) -
                 outdated.add(path)
             elif path == view.view_record and _of_other_data(view, root):
                 outdated |= {path, *map(view.file, FILES)}
-    return Facts(named, outdated, kept)
+    still_kept = {
+        file.path
+        for file in files
+        for was in kept
+        if was.parts[-len(tail := file.path.relative_to(root).parts) :] == tail
+    }
+    return Facts(named, outdated, still_kept)
 
 
 def _split(folder: Path) -> tuple[Path, str]:
@@ -169,7 +176,8 @@ def _kind(
         return None
     job = path.parent.parent
     finished = job / _RESULT in there and path.parent / UNFINISHED not in there
-    needless = job in exported or facts.named.get(job, path) != path
+    named = path.parent / facts.named.get(job, '')
+    needless = job in exported or (named in there and named != path)
     return FINISHED if finished and needless else None
 
 

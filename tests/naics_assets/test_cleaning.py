@@ -170,7 +170,7 @@ def test_a_database_that_is_not_there_has_no_runs_and_is_not_made(
 
 
 def test_a_run_of_mlflow_that_is_open_keeps_its_dagster_run() -> None:
-    runs = [TrackedRun('a', 'A', True, ''), TrackedRun('b', 'B', False, '')]
+    runs = [TrackedRun('a', 'A', True), TrackedRun('b', 'B', False)]
     assert mlflow_runs.needed_dagster_runs(runs, Registered()) == {'A'}
     assert mlflow_runs.needed_dagster_runs(runs, Registered(frozenset({'b'}))) == {'A', 'B'}
     assert [run.run_id for run in mlflow_runs.of_dagster_runs(runs, {'B'})] == ['b']
@@ -232,7 +232,11 @@ def test_a_dry_run_of_the_job_tells_and_the_job_removes(history: History) -> Non
     gone = [run for run in tracked(history) if run.dagster_run_id in old]
     stay = [run for run in tracked(history) if run.dagster_run_id not in old]
     experiment = client.get_run(gone[0].run_id).info.experiment_id
-    client.create_logged_model(experiment, source_run_id=gone[0].run_id)
+    logged = client.create_logged_model(experiment, source_run_id=gone[0].run_id)
+    model = history.data_dir / 'weights'
+    model.mkdir()
+    (model / 'weights').write_bytes(b'0' * 300_000)
+    client.log_model_artifacts(logged.model_id, str(model))
     client.log_text(gone[0].run_id, 'a page', 'page.txt')
     client.log_text(stay[0].run_id, 'a page', 'page.txt')
     by_hand = client.create_run(experiment)
@@ -247,7 +251,7 @@ def test_a_dry_run_of_the_job_tells_and_the_job_removes(history: History) -> Non
 
     told = clean()
     # Two of each Dagster run: its own and that of the job.
-    assert any('MLflow runs with their files: 4 gone, 0.0 MB' in line for line in told)
+    assert any('MLflow runs with their files: 4 gone, 0.3 MB' in line for line in told)
     left = {run.run_id for run in dagster_runs.list_runs(history.instance)}
     assert left >= set(history.runs.values()) - old
     assert not left & old
@@ -259,8 +263,9 @@ def test_a_dry_run_of_the_job_tells_and_the_job_removes(history: History) -> Non
     in_trash = client.search_runs([experiment], run_view_type=ViewType.DELETED_ONLY)
     assert list(in_trash) == []
     assert list(client.search_logged_models([experiment])) == []
-    assert not list(mlflow_runs.local_folder(gone[0]).rglob('*.txt'))
-    assert list(mlflow_runs.local_folder(stay[0]).rglob('page.txt'))
+    assert not list(history.data_dir.glob(f'artifacts/{gone[0].run_id}/**/*.txt'))
+    assert list(history.data_dir.glob(f'artifacts/{stay[0].run_id}/**/page.txt'))
+    assert not list(history.data_dir.glob('artifacts/**/weights'))
     assert latest(history) == before
     # The next time only the cleaning runs themselves go, once they are old.
     assert not {run.run_id for run in history.plan().runs} & set(history.runs.values())

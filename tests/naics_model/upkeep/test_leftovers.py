@@ -55,9 +55,10 @@ def test_a_finished_fit_with_a_model_needs_no_checkpoint() -> None:
 def test_a_finished_fit_without_a_model_needs_the_checkpoint_of_its_result() -> None:
     folder = DATA / '2022/refinement'
     best, last, result = fit(folder, 'result.json')
-    assert found(best, last, result, facts=Facts(named={folder: best})) == {last: FINISHED}
-    # Not known what it names: it may be either.
+    assert found(best, last, result, facts=Facts(named={folder: best.name})) == {last: FINISHED}
+    # Not known what it names, or that is not there: it may be either.
     assert found(best, last, result) == {}
+    assert found(best, last, result, facts=Facts(named={folder: 'epoch=9.ckpt'})) == {}
 
 
 @pytest.mark.parametrize(
@@ -151,7 +152,9 @@ def test_files_are_removed_unless_they_were_written_meanwhile(tmp_path: Path) ->
     (stage / 'model' / 'config.json').touch()
     write_json({'files': {'checkpoint': {'path': str(best)}}}, stage / 'result.json')
     files = list_files(tmp_path)
-    going = leftovers(files, read_facts(files, tmp_path, kept={best}), files[-1].modified + 60)
+    # As it was called before the folder was moved.
+    kept = Path('/elsewhere') / best.relative_to(tmp_path)
+    going = leftovers(files, read_facts(files, tmp_path, kept={kept}), files[-1].modified + 60)
     assert {each.file.path for each in going} == {last, aside, log}
     os.utime(last, (0, 0))
     remove(going)

@@ -9,23 +9,19 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import lzma
-import zipfile
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
 import fastexcel
 import polars as pl
 
+from naics_model.corpus.archive import CELLS_LIMIT, UNPACKED_LIMIT, readable_copy, too_large
 from naics_model.corpus.editions import Workbook
 from naics_model.errors import WorkbookError
 from naics_model.storage.files import read_steady
 
 CSV = '.csv'
 _RENAMED = 'if the Census Bureau renamed it, change naics_model/corpus/editions.toml.'
-# What zipfile raises on bad bytes: wrong offsets are a ValueError, a bad bzip2 part an OSError.
-_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, OSError)
 
 
 def check_layout(content: bytes, workbook: Workbook, suffix: str, *, name: str) -> None:
@@ -138,7 +134,7 @@ def _excel_cells(content: bytes, sheet: str, name: str) -> pl.DataFrame:
 
 
 def _open(content: bytes, name: str) -> fastexcel.ExcelReader:
-    _check_archive(content, name)
+    content = _checked_archive(content, name)
     # An undamaged archive is not yet a workbook: its parts may hold anything.
     try:
         return fastexcel.read_excel(content)
@@ -163,44 +159,21 @@ def _reason(error: fastexcel.FastExcelError) -> str:
     return str(error).partition('\n')[0].removeprefix('calamine error: ')
 
 
-def _check_archive(content: bytes, name: str) -> None:
+def _checked_archive(content: bytes, name: str) -> bytes:
     start = _start(content)
     if not start.startswith(b'PK'):
         looks = _looks_like(start) or f'it begins with {start!r}; fetch it again'
         raise WorkbookError(f'{name} is not an .xlsx workbook: {looks}.')
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            damaged = archive.testzip()
-            members = archive.namelist()
-    except RuntimeError as error:
-        # Encrypted parts; NotImplementedError, a subclass, for stronger ways to pack or lock them.
-        raise WorkbookError(
-            f'{name} is an .xlsx workbook that is encrypted or packed in an unknown way ({error}): '
-            'save it again as .xlsx, without a password.'
-        ) from None
-    except _DAMAGE as error:
-        reason = str(error) or type(error).__name__
-        raise WorkbookError(
-            f'{name} is a damaged or truncated .xlsx workbook ({reason}): fetch it again.'
-        ) from None
-    if damaged is not None:
-        raise WorkbookError(
-            f'{name} is a damaged .xlsx workbook (in its part {damaged!r}): fetch it again.'
-        )
-    if 'xl/workbook.xml' not in members:
-        raise WorkbookError(
-            f'{name} is a zip archive without xl/workbook.xml, so no .xlsx workbook: put the '
-            'published workbook itself into NAICS_SOURCE_DIR, or fetch it again.'
-        )
+    return readable_copy(content, name)
 
 
 def _csv_cells(content: bytes, name: str) -> pl.DataFrame:
     if looks := _looks_like(_start(content)):
         raise WorkbookError(f'{name} is no CSV copy of a workbook: {looks}.')
+    if len(content) > UNPACKED_LIMIT:
+        raise too_large(name, f'it has {len(content):,} bytes')
     try:
-        text = content.decode('utf-8-sig')
-        # polars reads CSV too, but leaves out blank lines, so that the others change number.
-        rows = list(csv.reader(io.StringIO(text, newline=''), strict=True))
+        rows = _csv_rows(content.decode('utf-8-sig'), name)
     except UnicodeDecodeError as error:
         raise WorkbookError(
             f'{name} is not UTF-8 text ({error.reason} at byte {error.start:,}): save the sheet '
@@ -213,6 +186,21 @@ def _csv_cells(content: bytes, name: str) -> pl.DataFrame:
     width = max(map(len, rows))
     filled = [[cell or None for cell in row] + [None] * (width - len(row)) for row in rows]
     return pl.DataFrame(filled, schema=[(str(n), pl.String) for n in range(width)], orient='row')
+
+
+def _csv_rows(text: str, name: str) -> list[list[str]]:
+    rows: list[list[str]] = []
+    width = 1
+    if '\0' in text:
+        raise csv.Error('it holds a NUL')
+    # polars reads CSV too, but leaves out blank lines, so that the others change number.
+    for row in csv.reader(io.StringIO(text, newline=''), strict=True):
+        rows.append(row)
+        width = max(width, len(row))
+        # One wide row makes all others as wide.
+        if len(rows) * width > CELLS_LIMIT:
+            raise too_large(name, f'it has at least {len(rows):,} rows of {width:,} cells')
+    return rows
 
 
 def _start(content: bytes) -> bytes:

@@ -285,9 +285,14 @@ def test_no_network_says_so_and_keeps_the_old_file(tmp_path: Path) -> None:
         ),
         (GOOD[:-200], r' is a damaged or truncated \.xlsx workbook \(.*\): fetch it again'),
         (b'', r' is not an \.xlsx workbook: the file is empty'),
-        (with_part(GOOD, 'xl/workbook.xml', b'<workbook><sheets>'), ' is no readable .*again'),
+        (with_part(GOOD, 'xl/workbook.xml', b'<workbook><sheets>'), ' is a damaged .*again'),
+        (with_part(GOOD, 'xl/styles.xml', b'<a/>'), ' is no readable .* fetch it again'),
         (
-            with_part(GOOD, 'xl/worksheets/sheet1.xml', b'<worksheet><sheetData><row>'),
+            with_part(
+                GOOD,
+                'xl/worksheets/sheet1.xml',
+                b'<worksheet><sheetData><row><c r="!"/></row></sheetData></worksheet>',
+            ),
             ", sheet '2022NAICS', cannot be read .* fetch it again",
         ),
         (encrypted(GOOD), ' is an .* encrypted .*: save it again as .xlsx, without a password'),

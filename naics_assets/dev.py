@@ -34,11 +34,13 @@ def serve(port: int, mlflow_port: int) -> int:
     print('Ctrl-C stops both.', flush=True)
     # Without this MLflow starts seven worker processes for features that are not used here.
     os.environ.setdefault('MLFLOW_SERVER_ENABLE_JOB_EXECUTION', 'false')
+    # Not on the command line, which every user of the machine can read.
+    os.environ['MLFLOW_BACKEND_STORE_URI'] = os.environ['MLFLOW_TRACKING_URI']
     python = [sys.executable, '-m']
-    store = ['--backend-store-uri', os.environ['MLFLOW_TRACKING_URI'], '--workers', '1']
     with log.open('ab') as output:
         mlflow = subprocess.Popen(
-            [*python, 'mlflow', 'server', *store, '--host', HOST, '--port', str(mlflow_port)],
+            [*python, 'mlflow', 'server', '--host', HOST, '--port', str(mlflow_port)]
+            + ['--workers', '1'],
             stdout=output,
             stderr=output,
         )

@@ -4,6 +4,11 @@ Command-line entries print the message and exit with 1; the asset graph shows it
 A programming error is not one of these: it keeps its traceback.
 """
 
+import re
+
+# The name and the password of an address, up to the last @ before its path.
+_USERINFO = re.compile(r'(?<=://)[^\s/?#\'"]*@')
+
 
 class NaicsError(Exception):
     """A problem that the person who runs the project can mend."""
@@ -27,3 +32,13 @@ class StorageError(NaicsError):
 
 class ConfigurationError(NaicsError):
     """A setting is unknown, missing, or contradicts another one."""
+
+
+def without_passwords(text: str) -> str:
+    """Return a text with the name and password of each address left out: what people are shown is
+    kept in logs, and shown to others.
+
+    >>> without_passwords('no answer from http://me:secret@mlflow:5000/api')
+    'no answer from http://mlflow:5000/api'
+    """
+    return _USERINFO.sub('', text)

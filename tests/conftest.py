@@ -1,8 +1,13 @@
-"""What several test rooms share: the folder of real workbooks, skipped in words if missing."""
+"""What several test rooms share: the folder of real workbooks, and a disk that can be full."""
 
 from __future__ import annotations
 
 import os
+import resource
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,3 +31,80 @@ def source_dir() -> Path:
             f'needs the real Census workbooks: NAICS_SOURCE_DIR={folder} has no folder 2022'
         )
     return path
+
+
+class SmallDisk:
+    """A folder on a disk that is full while it is asked to be.
+
+    Attributes:
+        path: the folder.
+        word: how the system tells that it is full.
+    """
+
+    def __init__(self, path: Path, word: str) -> None:
+        self.path = path
+        self.word = word
+
+    def fill(self) -> None:
+        raise NotImplementedError
+
+    def free(self) -> None:
+        raise NotImplementedError
+
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        self.fill()
+        try:
+            yield
+        finally:
+            self.free()
+
+
+class Tmpfs(SmallDisk):
+    """A disk of a few megabytes, in memory."""
+
+    def fill(self) -> None:
+        with (self.path / 'filler').open('wb', buffering=0) as file:
+            for size in (2**20, 2**12):
+                try:
+                    while file.write(bytes(size)) == size:
+                        pass
+                except OSError:
+                    pass
+
+    def free(self) -> None:
+        (self.path / 'filler').unlink(missing_ok=True)
+
+
+class Limited(SmallDisk):
+    """As on a full disk, no file of this process can grow past 2,000 bytes. For whoever may not
+    mount.
+    """
+
+    def __init__(self, path: Path, word: str) -> None:
+        super().__init__(path, word)
+        self._limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(self) -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, self._limits[1]))
+
+    def free(self) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, self._limits)
+
+
+@pytest.fixture(params=['tmpfs', 'limited'])
+def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SmallDisk]:
+    """A disk that can be filled, and freed; as a real one where this user may mount it."""
+    path = tmp_path / 'disk'
+    path.mkdir()
+    if request.param == 'limited':
+        disk: SmallDisk = Limited(path, 'File too large')
+        yield disk
+        disk.free()
+        return
+    options = ['mount', '-t', 'tmpfs', '-o', 'size=48m', 'tmpfs', str(path)]
+    if os.getuid() or subprocess.run(options, capture_output=True).returncode:
+        pytest.skip('needs the right to mount a tmpfs; the same runs with a limit of file sizes')
+    yield Tmpfs(path, 'No space left on device')
+    subprocess.run(['umount', '--lazy', str(path)], check=True)

@@ -1,7 +1,6 @@
 """The resources of the graph, configured from the environment (`.env.example` lists the names)."""
 
 import os
-from urllib.parse import urlsplit, urlunsplit
 
 import dagster as dg
 
@@ -10,13 +9,15 @@ from naics_assets.lib.gate import ReleaseGate
 from naics_assets.lib.launcher import JobLauncher
 from naics_assets.lib.mlflow_tracker import MlflowTracker
 from naics_assets.lib.paths import NaicsPaths
+from naics_model.errors import without_passwords
 from naics_model.storage.layout import default_data_dir
 
 
 @dg.definitions
 def resources() -> dg.Definitions:
     data_dir = default_data_dir()
-    tracking_uri = os.environ.get('MLFLOW_TRACKING_URI') or default_tracking_uri()
+    given = os.environ.get('MLFLOW_TRACKING_URI')
+    tracking_uri = given or default_tracking_uri()
     return dg.Definitions(
         resources={
             'paths': NaicsPaths(
@@ -30,25 +31,23 @@ def resources() -> dg.Definitions:
             ),
             'release_gate': ReleaseGate(),
             'mlflow': MlflowTracker(
-                tracking_uri=tracking_uri,
+                # By its name where it has one: Dagster stores settings, and shows them to everyone.
+                tracking_uri=dg.EnvVar('MLFLOW_TRACKING_URI') if given else tracking_uri,
                 artifact_folder=(
                     str(data_dir / 'mlartifacts') if tracking_uri.startswith('sqlite') else ''
                 ),
-                url=(os.environ.get('NAICS_MLFLOW_URL') or _address(tracking_uri)).rstrip('/'),
-                dagster_url=(os.environ.get('NAICS_DAGSTER_URL') or 'http://127.0.0.1:3000').rstrip(
-                    '/'
-                ),
+                url=_shown(os.environ.get('NAICS_MLFLOW_URL') or _address(tracking_uri)),
+                dagster_url=_shown(os.environ.get('NAICS_DAGSTER_URL') or 'http://127.0.0.1:3000'),
             ),
         }
     )
 
 
 def _address(tracking_uri: str) -> str:
-    """Return where people see MLflow: the server itself, or that of `make dev`.
+    """Return where people see MLflow: the server itself, or that of `make dev`."""
+    is_server = tracking_uri.startswith(('http://', 'https://'))
+    return tracking_uri if is_server else 'http://127.0.0.1:5000'
 
-    Without the name and password that may stand in it: links are shown to everyone.
-    """
-    parts = urlsplit(tracking_uri)
-    if parts.scheme not in ('http', 'https'):
-        return 'http://127.0.0.1:5000'
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition('@')[2]))
+
+def _shown(address: str) -> str:
+    return without_passwords(address).rstrip('/')

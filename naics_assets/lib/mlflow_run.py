@@ -31,6 +31,7 @@ from naics_assets.lib.mlflow_entries import (
     log_parameters,
 )
 from naics_assets.lib.mlflow_machine import watch_machine
+from naics_model.errors import without_passwords
 
 FIRST_WORDS = 'MLflow run: '
 """What a step's first line begins with."""
@@ -71,7 +72,7 @@ class JobRun:
             dagster.Failure: MLflow did not make it.
         """
         if error := self._opening.exception():
-            raise not_opened(error) from error
+            raise not_opened(error) from None
         return self._opening.result()
 
     @property
@@ -213,7 +214,11 @@ class JobRun:
 
 
 def not_opened(error: BaseException) -> dg.Failure:
-    """Return why a step can not go on without its run."""
+    """Return why a step can not go on without its run.
+
+    To be raised from None: Dagster stores what an error comes from, and that has the address of the
+    server as it was given, with its password.
+    """
     return dg.Failure(
         f'MLflow opened no run for this step, which was stopped: {_first_line(error)}. '
         'Start its server, or have MLFLOW_TRACKING_URI name another.',
@@ -222,4 +227,5 @@ def not_opened(error: BaseException) -> dg.Failure:
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).partition('\n')[0] or type(error).__name__
+    # MLflow's own words hold the server's address, with the password that may stand in it.
+    return without_passwords(str(error).partition('\n')[0]) or type(error).__name__

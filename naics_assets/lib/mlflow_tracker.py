@@ -81,7 +81,7 @@ def _require_somebody(tracking_uri: str) -> None:
     try:
         knock(tracking_uri)
     except OSError as error:
-        raise not_opened(error) from error
+        raise not_opened(error) from None
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from naics_model.corpus.provenance import (
 )
 from naics_model.corpus.transfer import Received, fetch_bytes
 from naics_model.corpus.workbooks import CSV, check_layout
-from naics_model.errors import DataError, SourceError, WorkbookError
+from naics_model.errors import DataError, SourceError, WorkbookError, without_passwords
 from naics_model.storage.files import read_steady, write_bytes
 
 ATTEMPTS = 4
@@ -159,10 +159,10 @@ def _download(
         )
     target = folder / workbook.file
     present = read_provenance(target, workbook)
-    if present is not None and present.origin != url:
+    if present is not None and present.origin != without_passwords(url):
         present = None
 
-    report(f'Fetching {url}')
+    report(f'Fetching {without_passwords(url)}')
     retrying = tenacity.Retrying(
         stop=tenacity.stop_after_attempt(ATTEMPTS),
         wait=RETRY_WAIT,
@@ -188,7 +188,8 @@ def _download(
         reason = str(error) or type(error).__name__
         raise _unavailable(edition, workbook, reason, _LATER) from error
     if received is not None:
-        return _store(received, workbook, target, origin=url, name=url)
+        shown = without_passwords(url)
+        return _store(received, workbook, target, origin=shown, name=shown)
     assert present is not None, 'a condition was sent'
     report(f'Not changed since {present.fetched_at}')
     return present
@@ -198,11 +199,14 @@ def _is_passing(error: BaseException) -> bool:
     """Whether another attempt may help: the line failed, or the server has trouble for now."""
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code >= 500 or error.response.status_code == 429
-    return isinstance(error, httpx.TransportError)
+    # A server that sends us on to file:// does so the next time.
+    return isinstance(error, httpx.TransportError) and not isinstance(
+        error, httpx.UnsupportedProtocol
+    )
 
 
 def _unavailable(edition: Edition, workbook: Workbook, reason: str, remedy: str) -> SourceError:
     return SourceError(
-        f'Could not fetch {workbook.url} ({reason}): {remedy}, or set NAICS_SOURCE_DIR to a folder '
+        f'Could not fetch {without_passwords(workbook.url or "")} ({reason}): {remedy}, or set NAICS_SOURCE_DIR to a folder '
         f'laid out as <edition>/<file> (here {edition.name}/{workbook.file}).'
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -14,12 +15,14 @@ from pathlib import Path
 
 import httpx
 
-from naics_model.errors import SourceError
+from naics_model.errors import SourceError, without_passwords
 from naics_model.storage.files import writing
 
 SIZE_LIMIT = 50 * 2**20
 """Bytes; the largest workbook has half a million."""
 TIMEOUT = httpx.Timeout(30, connect=10)
+LONGEST = 600.0
+"""Seconds for all bytes of an answer: one that comes in drops never breaks the other limit."""
 # identity: a workbook is a zip, so that packing gains nothing, and a range of packed bytes would be
 # no range of the file.
 _HEADERS = {'User-Agent': 'naics-lorentz', 'Accept-Encoding': 'identity'}
@@ -136,12 +139,15 @@ def _receive(
     # Collected here and not read back: another process may be writing the same part. Unbuffered, so
     # that a killed process leaves what has come.
     content = bytearray(before.content)
+    deadline = time.monotonic() + LONGEST
     with writing(part), part.open('ab', buffering=0) if keep else nullcontext() as file:
         for chunk in response.iter_bytes():
             content += chunk
             _check_size(len(content), url, part)
             if file is not None:
                 file.write(chunk)
+            if time.monotonic() > deadline:
+                raise httpx.ReadTimeout(f'not whole after {LONGEST:.0f} seconds')
     if whole is not None and len(content) != whole:
         if len(content) > whole:
             part.unlink(missing_ok=True)
@@ -154,7 +160,7 @@ def _check_size(size: int, url: str, part: Path) -> None:
     if size > SIZE_LIMIT:
         part.unlink(missing_ok=True)
         raise SourceError(
-            f'{url} is larger than {SIZE_LIMIT // 2**20} MiB, so it is no NAICS workbook: check '
+            f'{without_passwords(url)} is larger than {SIZE_LIMIT // 2**20} MiB, so it is no NAICS workbook: check '
             'its URL in naics_model/corpus/editions.toml.'
         )
 
@@ -191,7 +197,11 @@ def _begin_part(part: Path, url: str, version: Received) -> None:
 
     So they can never be taken for those of another version.
     """
-    head = {'url': url, 'etag': version.etag, 'last_modified': version.last_modified}
+    head = {
+        'url': without_passwords(url),
+        'etag': version.etag,
+        'last_modified': version.last_modified,
+    }
     with writing(part):
         part.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(json.dumps(head).encode() + b'\n')
@@ -207,7 +217,7 @@ def _read_part(part: Path, url: str) -> Received | None:
     except (ValueError, RecursionError):
         # The process was killed while it wrote this very line, or the file is not ours.
         return None
-    if not content or not isinstance(head, dict) or head.get('url') != url:
+    if not content or not isinstance(head, dict) or head.get('url') != without_passwords(url):
         return None
     kept = Received(content, _sendable(head.get('etag')), _sendable(head.get('last_modified')))
     return None if kept.validator is None else kept

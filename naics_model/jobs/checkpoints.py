@@ -1,11 +1,13 @@
 """Checkpoints of trainable weights.
 
-Going on from one is the work of `resume.py`; exported models are the encoder's.
+Going on from one is the work of `resume.py`; exported models are the encoder's. A checkpoint is
+read here and nowhere else, as weights and plain values: a file that is to run code is refused.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -13,14 +15,52 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from naics_model.errors import ConfigurationError
+from naics_model.errors import ConfigurationError, DataError
 from naics_model.storage.files import atomic_write
 
 LAST = 'last.ckpt'
 
 
+def read_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
+    """Read a checkpoint as weights and plain values.
+
+    A checkpoint is a pickle, which can name any code to be run as it is read: only what torch knows
+    to be harmless is made of it.
+
+    Args:
+        path: the file.
+        mmap: leave weights on disk until they are looked at.
+
+    Raises:
+        DataError: the file is missing, damaged, no checkpoint, or holds more than such values.
+    """
+    try:
+        saved = torch.load(path, map_location='cpu', weights_only=True, mmap=mmap)
+    except UnpicklingError as error:
+        raise DataError(
+            f'{path} is no checkpoint of weights and plain values ({_reason(error)}), and was not '
+            'opened, because such a file can run code: name one that a job here has written.'
+        ) from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise DataError(
+            f'{path} can not be read as a checkpoint ({_reason(error)}): name another one, or '
+            'delete it and start afresh.'
+        ) from None
+    if not isinstance(saved, dict) or 'state_dict' not in saved:
+        raise DataError(f'{path} is no checkpoint: name one that a job here has written.')
+    return saved
+
+
+def _reason(error: Exception) -> str:
+    # Torch's own advice, to open the file all the same, is not passed on.
+    lines = [line.strip() for line in str(error).splitlines()]
+    telling = [line for line in lines if line.startswith(('WeightsUnpickler error', 'Unsupported'))]
+    return (telling or lines or [''])[0].rstrip('.') or type(error).__name__
+
+
 class AtomicCheckpoints(TorchCheckpointIO):
-    """Writes a checkpoint beside its place, and moves it there when it is whole.
+    """Writes a checkpoint beside its place, and moves it there when it is whole; reads it as
+    `read_checkpoint` does, whatever Lightning and the environment would allow.
 
     Lightning's own writes it into the folder of temporary files, from where it is copied if that is
     on another disk: a process killed meanwhile would leave half of it.
@@ -29,8 +69,13 @@ class AtomicCheckpoints(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        with atomic_write(Path(path)) as temporary:
-            torch.save(checkpoint, temporary)
+        with atomic_write(Path(path)) as temporary, temporary.open('wb') as file:
+            torch.save(checkpoint, file)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        return read_checkpoint(Path(path))
 
 
 def kept_checkpoints(folder: Path, keep_best: int) -> list[ModelCheckpoint]:
@@ -111,7 +156,7 @@ class TrainableCheckpoint(LightningModule):
 
     def load_trainable(self, path: Path) -> None:
         """Load the weights of a checkpoint into this module."""
-        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+        checkpoint = read_checkpoint(path)
         self.on_load_checkpoint(checkpoint)
         self.load_state_dict(checkpoint['state_dict'], strict=False)
 

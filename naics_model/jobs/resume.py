@@ -14,11 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from naics_model.errors import ConfigurationError, DataError
-from naics_model.jobs.checkpoints import LAST
+from naics_model.jobs.checkpoints import LAST, read_checkpoint
 from naics_model.jobs.command import flat
 from naics_model.jobs.processes import is_alive, this_process
 from naics_model.jobs.reporting import Reporter, is_rank_zero
@@ -129,8 +128,8 @@ class Attempt(Callback):
 
     def _difference(self, path: Path) -> str:
         """Return in words in what a checkpoint's fit differs from this one; empty if it is it."""
-        saved = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
-        theirs = saved['callbacks'].get(self.state_key, {}).get('identity', {})
+        saved = read_checkpoint(path, mmap=True)
+        theirs = saved.get('callbacks', {}).get(self.state_key, {}).get('identity', {})
         for kind, ours in self.identity.items():
             then, now = flat(theirs.get(kind, {})), flat(ours)
             odd = sorted(name for name in then | now if then.get(name) != now.get(name))

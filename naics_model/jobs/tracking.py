@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from dagster_pipes import DAGSTER_PIPES_CONTEXT_ENV_VAR
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, Logger
 
+from naics_model.jobs.checkpoints import read_checkpoint
 from naics_model.jobs.reporting import Reporter
 from naics_model.storage.files import sha256_of
 
@@ -78,7 +78,7 @@ def tell_checkpoints(
         return
     scores = {Path(path): float(score) for path, score in kept.best_k_models.items()}
     for path in sorted({*scores, exported_from}):
-        saved = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
+        saved = read_checkpoint(path, mmap=True)
         reporter.track(
             'checkpoint',
             path=str(path),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import io
 import json
 import os
 import re
@@ -34,9 +35,8 @@ def writing(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    # Polars has an error of its own for what the system told it.
-    except (OSError, pl.exceptions.ComputeError) as error:
-        reason = getattr(error, 'strerror', None) or str(error).partition('\n')[0]
+    except OSError as error:
+        reason = error.strerror or str(error).partition('\n')[0]
         raise StorageError(
             f'{path} could not be written ({reason}): free space or permissions there, or choose '
             'another data folder (NAICS_DATA_DIR).'
@@ -124,7 +124,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
-def write_bytes(data: bytes, path: Path) -> None:
+def write_bytes(data: bytes | memoryview, path: Path) -> None:
     """Write bytes atomically, readable by those whom the umask allows.
 
     For formats whose own writers make files that only their owner can read, as safetensors' do.
@@ -135,8 +135,10 @@ def write_bytes(data: bytes, path: Path) -> None:
 
 def write_parquet(frame: pl.DataFrame, path: Path) -> None:
     """Write a frame atomically as zstd Parquet; equal frames give equal bytes."""
-    with atomic_write(path) as temporary:
-        frame.write_parquet(temporary, compression='zstd')
+    # Through memory, because polars' own word for a full disk may be "transport error".
+    content = io.BytesIO()
+    frame.write_parquet(content, compression='zstd')
+    write_bytes(content.getbuffer(), path)
 
 
 def read_parquet(path: Path) -> pl.DataFrame:

@@ -19,9 +19,14 @@ from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from naics_model.errors import ConfigurationError, DataError, NaicsError
+from naics_model.errors import ConfigurationError, DataError, NaicsError, StorageError
 from naics_model.jobs import resume
-from naics_model.jobs.checkpoints import LAST, TrainableCheckpoint, best_checkpoint
+from naics_model.jobs.checkpoints import (
+    LAST,
+    TrainableCheckpoint,
+    best_checkpoint,
+    read_checkpoint,
+)
 from naics_model.jobs.command import flat
 from naics_model.jobs.lightning import (
     EpochReport,
@@ -183,6 +188,90 @@ def test_a_named_checkpoint_must_be_there(tmp_path: Path) -> None:
         require_checkpoint(str(tmp_path / 'gone.ckpt'))
     for ckpt_path in (None, 'last', 'unfinished'):
         require_checkpoint(ckpt_path)
+
+
+class Evil:
+    """What is made of it as it is unpickled: a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+@pytest.mark.parametrize('way', ['last', 'unfinished', 'a file', 'the model', 'the tracker'])
+def test_a_checkpoint_that_would_run_code_is_refused_unopened(
+    way: str, zipped: bool, tmp_path: Path, reporter: Reporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, _ = run(Line(), tmp_path, reporter, 1)
+    last, victim = tmp_path / 'checkpoints' / LAST, tmp_path / 'opened'
+    torch.save(
+        {**torch.load(last, weights_only=True), 'more': Evil(victim)},
+        last,
+        _use_new_zipfile_serialization=zipped,
+    )
+    # What would have torch and Lightning open it.
+    monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
+    monkeypatch.setattr(type(reporter), 'is_heard', True)
+    ways: dict[str, Callable[[], Any]] = {
+        'last': lambda: run(Line(), tmp_path, reporter, 2, ckpt_path='last'),
+        'unfinished': lambda: run(Line(), tmp_path, reporter, 2, ckpt_path='unfinished'),
+        'a file': lambda: run(Line(), tmp_path, reporter, 2, ckpt_path=str(last)),
+        'the model': lambda: Line().load_trainable(last),
+        'the tracker': lambda: tell_checkpoints(trainer, last, None, reporter),
+    }
+    with pytest.raises(
+        DataError, match=rf'^{last} (is no checkpoint of weights|can not be read as a checkpoint)'
+    ) as caught:
+        ways[way]()
+    assert '\n' not in str(caught.value)
+    assert 'weights_only' not in str(caught.value)
+    assert not victim.exists()
+    # The file is what it should be: opened without care it does its work.
+    torch.load(last, weights_only=False)
+    assert victim.exists()
+
+
+@pytest.mark.parametrize('content', [b'', b'not a checkpoint', b'PK\x03\x04 and no more'])
+def test_what_is_no_checkpoint_is_refused_in_a_sentence(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / LAST
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=rf'^{path} (is no|can not be read as a) checkpoint'):
+        read_checkpoint(path)
+    torch.save([1], path)
+    with pytest.raises(DataError, match='is no checkpoint: name one'):
+        read_checkpoint(path)
+
+
+def test_half_a_checkpoint_is_refused_in_a_sentence(tmp_path: Path, reporter: Reporter) -> None:
+    run(Line(), tmp_path, reporter, 1)
+    last = tmp_path / 'checkpoints' / LAST
+    last.write_bytes(last.read_bytes()[:-200])
+    with pytest.raises(DataError, match=rf'^{last} can not be read as a checkpoint') as caught:
+        run(Line(), tmp_path, reporter, 2, ckpt_path='unfinished')
+    assert '\n' not in str(caught.value)
+
+
+def test_a_disk_that_fills_up_costs_an_epoch_and_the_fit_goes_on(
+    small_disk: Any, tmp_path: Path, reporter: Reporter
+) -> None:
+    class Filling(Line):
+        def on_train_start(self) -> None:
+            small_disk.fill()
+
+    folder = small_disk.path / 'run'
+    run(Line(), folder, reporter, 1)
+    kept = {path: path.read_bytes() for path in (folder / 'checkpoints').iterdir()}
+    with pytest.raises(StorageError, match=rf'could not be written \({small_disk.word}') as caught:
+        run(Filling(), folder, reporter, 3, ckpt_path='unfinished')
+    assert '\n' not in str(caught.value)
+    assert {path: path.read_bytes() for path in (folder / 'checkpoints').iterdir()} == kept
+    small_disk.free()
+    _, report = run(Line(), folder, reporter, 3, ckpt_path='unfinished')
+    _, whole = run(Line(), tmp_path / 'whole', reporter, 3)
+    assert report.history == whole.history
 
 
 @pytest.mark.parametrize(

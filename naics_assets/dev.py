@@ -37,10 +37,10 @@ def serve(port: int, mlflow_port: int) -> int:
     # Not on the command line, which every user of the machine can read.
     os.environ['MLFLOW_BACKEND_STORE_URI'] = os.environ['MLFLOW_TRACKING_URI']
     python = [sys.executable, '-m']
+    where = ['--host', HOST, '--port', str(mlflow_port)]
     with log.open('ab') as output:
         mlflow = subprocess.Popen(
-            [*python, 'mlflow', 'server', '--host', HOST, '--port', str(mlflow_port)]
-            + ['--workers', '1'],
+            [*python, 'mlflow', 'server', *where, '--workers', '1'],
             stdout=output,
             stderr=output,
         )

@@ -208,7 +208,7 @@ class JobRun:
                 else 'MLflow does not take all that it is told, and the run goes without'
             )
             with self._changed:
-                self._warnings.setdefault(words, _first_line(error))
+                self._warnings.setdefault(words, first_line(error))
             return not may_pass
         return True
 
@@ -220,12 +220,13 @@ def not_opened(error: BaseException) -> dg.Failure:
     server as it was given, with its password.
     """
     return dg.Failure(
-        f'MLflow opened no run for this step, which was stopped: {_first_line(error)}. '
+        f'MLflow opened no run for this step, which was stopped: {first_line(error)}. '
         'Start its server, or have MLFLOW_TRACKING_URI name another.',
         allow_retries=False,
     )
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Return what an error says that people may see."""
     # MLflow's own words hold the server's address, with the password that may stand in it.
     return without_passwords(str(error).partition('\n')[0]) or type(error).__name__

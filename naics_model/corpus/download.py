@@ -207,6 +207,7 @@ def _is_passing(error: BaseException) -> bool:
 
 def _unavailable(edition: Edition, workbook: Workbook, reason: str, remedy: str) -> SourceError:
     return SourceError(
-        f'Could not fetch {without_passwords(workbook.url or "")} ({reason}): {remedy}, or set NAICS_SOURCE_DIR to a folder '
-        f'laid out as <edition>/<file> (here {edition.name}/{workbook.file}).'
+        f'Could not fetch {without_passwords(workbook.url or "")} ({reason}): {remedy}, or set '
+        'NAICS_SOURCE_DIR to a folder laid out as <edition>/<file> (here '
+        f'{edition.name}/{workbook.file}).'
     )

@@ -160,8 +160,8 @@ def _check_size(size: int, url: str, part: Path) -> None:
     if size > SIZE_LIMIT:
         part.unlink(missing_ok=True)
         raise SourceError(
-            f'{without_passwords(url)} is larger than {SIZE_LIMIT // 2**20} MiB, so it is no NAICS workbook: check '
-            'its URL in naics_model/corpus/editions.toml.'
+            f'{without_passwords(url)} is larger than {SIZE_LIMIT // 2**20} MiB, so it is no NAICS '
+            'workbook: check its URL in naics_model/corpus/editions.toml.'
         )
 
 

@@ -2,11 +2,8 @@
 
 import os
 import re
-import shutil
 import socket
 import sqlite3
-import subprocess
-import sys
 import textwrap
 import threading
 import time
@@ -15,8 +12,6 @@ from contextlib import contextmanager
 from math import isnan, nan
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import dagster as dg
 import psutil
@@ -165,54 +160,6 @@ def test_what_a_job_tells_is_in_its_run(
     assert outputs == {model.model_id for model in models.values()}
 
 
-class Server:
-    """An MLflow server over a database file."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(('127.0.0.1', 0))
-            self.port = free.getsockname()[1]
-        self.address = f'http://127.0.0.1:{self.port}'
-        self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        store = ['--backend-store-uri', f'sqlite:///{self._folder / "mlflow.db"}']
-        files = ['--artifacts-destination', str(self._folder / 'files')]
-        where = ['--host', '127.0.0.1', '--port', str(self.port), '--workers', '1']
-        self._process = subprocess.Popen(
-            [sys.executable, '-m', 'mlflow', 'server', *store, *files, *where],
-            env={**os.environ, 'MLFLOW_SERVER_ENABLE_JOB_EXECUTION': 'false'},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        wait_for(self._answers)
-
-    def _answers(self) -> bool:
-        try:
-            with urlopen(f'{self.address}/health', timeout=5) as answer:
-                return answer.status == 200
-        except (URLError, OSError):
-            return False
-
-    def kill(self) -> None:
-        if self._process is not None:
-            process = psutil.Process(self._process.pid)
-            for each in [*process.children(recursive=True), process]:
-                each.kill()
-            self._process.wait()
-            self._process = None
-
-
-@pytest.fixture
-def server(new_tracker: Path, tmp_path: Path) -> Iterator[Server]:
-    shutil.copy(new_tracker, tmp_path)
-    server = Server(tmp_path)
-    server.start()
-    yield server
-    server.kill()
-
-
 @contextmanager
 def beside(play: Callable[[], None]) -> Iterator[None]:
     """Have something happen meanwhile; what goes wrong with it is raised here."""
@@ -234,7 +181,7 @@ def beside(play: Callable[[], None]) -> Iterator[None]:
 
 @pytest.mark.slow
 def test_a_server_that_is_restarted_costs_neither_the_job_nor_a_figure(
-    server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch
+    server: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mlflow_run, '_CLOSE_SECONDS', PATIENCE)
     tracker = MlflowTracker(tracking_uri=server.address, url='http://mlflow')
@@ -289,6 +236,27 @@ def test_a_tracker_that_stays_away_costs_no_job(
     # Where the step's process lives on, it goes on trying.
     wait_for(lambda: run_of(tracker.tracking_uri).info.status == 'FINISHED')
     assert curve(tracker.tracking_uri) == [(0, 0.5)]
+
+
+@pytest.mark.parametrize('small_disk', ['tmpfs'], indirect=True)
+def test_a_full_disk_under_the_tracker_costs_neither_the_job_nor_a_figure(small_disk: Any) -> None:
+    tracker = MlflowTracker(
+        tracking_uri=f'sqlite:///{small_disk.path / "mlflow.db"}',
+        artifact_folder=str(small_disk.path / 'artifacts'),
+    )
+    with dg.instance_for_test() as instance:
+
+        def work(context: dg.AssetExecutionContext, run: Any) -> None:
+            run.require()
+            with small_disk.full():
+                # More than the database has room for in the pages it holds already.
+                run.log_outcome({f'figure {number}': 0.5 for number in range(900)})
+                wait_for(lambda: run.hear([]) or any(AWAY in said for said in log_of(instance)))
+
+        assert materialize(tracker, work, instance).success
+    run = run_of(tracker.tracking_uri)
+    assert run.info.status == 'FINISHED'
+    assert run.data.metrics['figure 899'] == 0.5
 
 
 def test_what_mlflow_refuses_is_told_once_and_holds_up_nothing(tracker: MlflowTracker) -> None:

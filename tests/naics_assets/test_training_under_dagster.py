@@ -339,6 +339,27 @@ def test_a_fit_goes_on_after_its_rank_its_leader_and_its_step_were_killed(
     assert curve == whole.curve(STAGE)
 
 
+def test_a_tracker_away_in_mid_training_costs_neither_an_epoch_nor_a_figure(
+    place: Place, whole: Place, server: Any
+) -> None:
+    place.tracking_uri = server.address
+    place.stop_at(1, 2)
+    place.stop_at(3, 1)
+    with place.run(STAGE) as run:
+        place.wait_until_it_stands(run)
+        server.kill()
+        (place.pauses / 'stop-1-2').unlink()
+        # Two epochs on: nothing has waited for the server.
+        place.wait_until_it_stands(run)
+        server.start()
+        place.go_on()
+        assert run.wait(PATIENCE) == 0, place.said()
+    place.tracking_uri = server.directly
+    assert place.curve(STAGE) == whole.curve(STAGE)
+    assert place.result()['details']['history'] == whole.result()['details']['history']
+    assert place.statuses() == ['sample: FINISHED', 'stage_1_easy: FINISHED']
+
+
 def test_a_cancelled_run_leaves_no_process_and_is_not_tried_again(place: Place) -> None:
     place.stop_at(1, 1)
     with place.run(STAGE) as run:

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from naics_assets.lib.mlflow_run import first_line
 from naics_assets.lib.mlflow_tracker import MlflowTracker
 
 
@@ -15,7 +16,11 @@ def closing_sensor(name: str, status: dg.DagsterRunStatus) -> dg.SensorDefinitio
         description='Closes MLflow runs that a killed step has left open.',
     )
     def close_runs(context: dg.RunStatusSensorContext, mlflow: MlflowTracker) -> None:
-        for run_id in mlflow.close_abandoned(context.instance):
+        try:
+            closed = mlflow.close_abandoned(context.instance)
+        except Exception as error:  # noqa: BLE001  all that an error comes from is stored and shown
+            raise dg.Failure(f'MLflow can not be told: {first_line(error)}') from None
+        for run_id in closed:
             context.log.info(f'Closed MLflow run {run_id}, which nobody writes to any more.')
 
     return close_runs

@@ -1,0 +1,101 @@
+"""`make dev` as a process: both servers answer on this machine, and nothing listens beyond it."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 240
+
+pytestmark = pytest.mark.slow
+
+
+def free_port() -> int:
+    with socket.create_server(('127.0.0.1', 0)) as free:
+        return int(free.getsockname()[1])
+
+
+def answers(url: str) -> bool:
+    try:
+        with urlopen(url, timeout=5) as answer:
+            return answer.status == 200
+    except (URLError, OSError):
+        return False
+
+
+def test_both_servers_answer_and_nothing_listens_beyond_this_machine(tmp_path: Path) -> None:
+    ports = free_port(), free_port()
+    home = tmp_path / 'home'
+    home.mkdir()
+    environment = {
+        **os.environ,
+        'PYTHONPATH': str(ROOT),
+        'NAICS_DATA_DIR': str(tmp_path / 'data'),
+        'DAGSTER_HOME': str(home),
+        # As a password in an address would be.
+        'MLFLOW_TRACKING_URI': f'sqlite:///{tmp_path / "s3cret.db"}',
+        'no_proxy': '*',
+    }
+    log = tmp_path / 'log'
+    where = ['--port', str(ports[0]), '--mlflow-port', str(ports[1])]
+    with log.open('wb') as output:
+        dev = subprocess.Popen(
+            [sys.executable, '-m', 'naics_assets.dev', *where],
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    process, known = psutil.Process(dev.pid), set[psutil.Process]()
+    addresses: set[tuple[str, int]] = set()
+    shown: set[str] = set()
+
+    def look() -> None:
+        known.update([process, *process.children(recursive=True)])
+        for each in known:
+            try:
+                shown.add(' '.join(each.cmdline()))
+                addresses.update(
+                    (found.laddr.ip, found.laddr.port)
+                    for found in each.net_connections(kind='inet')
+                    if found.status == psutil.CONN_LISTEN
+                )
+            except psutil.Error:
+                continue
+
+    try:
+        wanted = [f'http://127.0.0.1:{ports[0]}/server_info', f'http://127.0.0.1:{ports[1]}/health']
+        deadline = time.monotonic() + PATIENCE
+        while wanted:
+            assert dev.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            look()
+            wanted = [url for url in wanted if not answers(url)]
+            time.sleep(0.5)
+        look()
+        assert set(ports) <= {port for _, port in addresses}
+        beyond = [ip for ip, _ in addresses if not ipaddress.ip_address(ip).is_loopback]
+        assert beyond == [], addresses
+        # Every user of a machine can read the command lines of all.
+        assert any('mlflow server' in words for words in shown)
+        assert not [words for words in shown if 's3cret' in words]
+        os.killpg(dev.pid, signal.SIGINT)
+        assert dev.wait(PATIENCE) == 0, log.read_text()
+    finally:
+        for each in known:
+            if each.is_running():
+                each.kill()
+        dev.wait()

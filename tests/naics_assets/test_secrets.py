@@ -6,11 +6,14 @@ import os
 import re
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster_shared.serdes import serialize_value
 from pytest_httpserver import HTTPServer
 
 from naics_assets.definitions import defs
@@ -52,7 +55,12 @@ def run_baselines(instance: dg.DagsterInstance) -> str:
     return str(failure.user_failure_data.description)
 
 
-def assert_nowhere(folder: Path, *said: str) -> None:
+def assert_nowhere(instance: dg.DagsterInstance, folder: Path, *said: str) -> None:
+    """Check that the secret is neither said, nor in a file, nor in what Dagster keeps packed."""
+    [record] = instance.get_run_records()
+    kept = instance.get_job_snapshot(str(record.dagster_run.job_snapshot_id))
+    assert 'tracking_uri' in serialize_value(kept)
+    assert SECRET not in serialize_value(kept)
     files = [path for path in folder.rglob('*') if path.is_file()]
     assert any(path.suffix == '.db' and path.stat().st_size > 10_000 for path in files)
     assert [str(path) for path in files if SECRET.encode() in path.read_bytes()] == []
@@ -71,7 +79,7 @@ def test_a_server_that_is_away_is_named_without_its_password(
     monkeypatch.setenv('NAICS_MLFLOW_URL', address)
     said = run_baselines(graph)
     assert said.startswith('MLflow opened no run for this step')
-    assert_nowhere(tmp_path, said, *capfd.readouterr())
+    assert_nowhere(graph, tmp_path, said, *capfd.readouterr())
 
 
 def test_a_server_that_refuses_is_named_without_its_password(
@@ -88,7 +96,30 @@ def test_a_server_that_refuses_is_named_without_its_password(
     assert 'API request' in said
     # It was sent all the same.
     assert httpserver.log[0][0].authorization.password == SECRET
-    assert_nowhere(tmp_path, said, *capfd.readouterr())
+    assert_nowhere(graph, tmp_path, said, *capfd.readouterr())
+
+
+def test_a_server_that_hangs_up_is_named_without_its_password(
+    graph: dg.DagsterInstance,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with socket.create_server(('127.0.0.1', 0)) as server:
+
+        def hang_up() -> None:
+            with suppress(OSError):
+                while True:
+                    server.accept()[0].close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        port = server.getsockname()[1]
+        monkeypatch.setenv('MLFLOW_TRACKING_URI', f'http://me:{SECRET}@127.0.0.1:{port}')
+        said = run_baselines(graph)
+        server.shutdown(socket.SHUT_RDWR)
+    # MLflow's own words have the address as it was given.
+    assert f'http://127.0.0.1:{port}/api' in said
+    assert_nowhere(graph, tmp_path, said, *capfd.readouterr())
 
 
 @pytest.mark.parametrize(

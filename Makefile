@@ -11,7 +11,7 @@ BIN  := $(VENV)/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo edition test lint types unit dev sample dictionary docs clean
+.PHONY: help install demo edition test lint types unit audit dev sample dictionary docs clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -45,6 +45,12 @@ types: install
 
 unit: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+
+# Not a part of `test`: it asks a service of advisories, which changes from day to day and may be
+# away, so that the same commit would pass and fail. --strict: what could not be asked is a failure.
+audit: install  ## Ask for known vulnerabilities of the pinned versions (needs the network)
+	@$(BIN)/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r constraints.txt \
+	  || { echo 'Audit: vulnerabilities are listed above, or the service could not be asked.'; exit 1; }
 
 dev: install  ## Dagster's UI and daemon, and MLflow, on this machine only
 	@$(BIN)/python -m naics_assets.dev --port $(PORT) --mlflow-port $(MLFLOW_PORT)

@@ -120,3 +120,26 @@ def test_modules_say_what_belongs_in_them() -> None:
         if not ast.get_docstring(ast.parse(path.read_text(encoding='utf-8')))
     ]
     assert silent == []
+
+
+# What can run code that is in a file. One function may, and asks torch for plain values only.
+UNPICKLING = {'pickle', 'cloudpickle', 'dill', 'joblib', 'marshal', 'shelve'}
+
+
+def test_files_are_unpickled_in_one_place_and_as_plain_values_only() -> None:
+    loads = []
+    for path in sources('naics_model') + sources('naics_assets'):
+        tree = ast.parse(path.read_text(encoding='utf-8'))
+        names = {
+            alias.name for n in ast.walk(tree) if isinstance(n, ast.Import) for alias in n.names
+        }
+        assert not names & UNPICKLING, path
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            what = ast.unparse(call.func)
+            options = {option.arg: ast.unparse(option.value) for option in call.keywords}
+            assert not options.keys() & {'allow_pickle', 'trust_remote_code'}, (path, call.lineno)
+            if what == 'torch.load':
+                assert options['weights_only'] == 'True', (path, call.lineno)
+                loads.append(path.relative_to(ROOT).as_posix())
+            assert not (what == 'yaml.load' and 'Loader' not in ast.unparse(call)), path
+    assert loads == ['naics_model/jobs/checkpoints.py']

@@ -228,6 +228,55 @@ def test_a_passing_failure_is_tried_again(
     assert (tmp_path / FILE).read_bytes() == GOOD
 
 
+@pytest.mark.parametrize(
+    ('target', 'requests', 'reason'),
+    [
+        ('file:///etc/passwd', 1, "unsupported protocol 'file://'"),
+        ('ftp://127.0.0.1/index.xlsx', 1, "unsupported protocol 'ftp://'"),
+        ('/index.xlsx', 21, 'maximum allowed redirects'),
+    ],
+)
+def test_a_server_that_sends_us_nowhere_is_given_up(
+    httpserver: HTTPServer,
+    server_edition: Edition,
+    tmp_path: Path,
+    target: str,
+    requests: int,
+    reason: str,
+) -> None:
+    httpserver.expect_request('/index.xlsx').respond_with_data(
+        status=302, headers={'Location': target}
+    )
+    with pytest.raises(SourceError, match=rf'(?i)^Could not fetch .*{reason}.* try again later'):
+        fetch_workbook(server_edition, 'index', tmp_path)
+    assert len(httpserver.log) == requests
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_address_is_shown_and_stored_without_its_password(
+    httpserver: HTTPServer, tmp_path: Path
+) -> None:
+    shown = httpserver.url_for('/index.xlsx')
+    wanted = pointing_to(shown.replace('://', '://me:s3cret@'))
+    httpserver.expect_oneshot_request('/index.xlsx').respond_with_data(
+        GOOD, headers={'ETag': '"one"'}
+    )
+    lines: list[str] = []
+    fetched = fetch_workbook(wanted, 'index', tmp_path, progress=lines.append)
+    assert httpserver.log[0][0].authorization.password == 's3cret'
+    assert fetched.origin == shown
+    # And is the same address the next time.
+    httpserver.expect_oneshot_request(
+        '/index.xlsx', headers={'If-None-Match': '"one"'}
+    ).respond_with_data(status=304)
+    assert fetch_workbook(wanted, 'index', tmp_path, progress=lines.append) == fetched
+    httpserver.expect_request('/index.xlsx').respond_with_data(status=404)
+    with pytest.raises(SourceError, match=f'^Could not fetch {shown} ') as caught:
+        fetch_workbook(wanted, 'index', tmp_path, progress=lines.append)
+    written = [path.read_text('utf-8', 'replace') for path in tmp_path.iterdir()]
+    assert not [text for text in [str(caught.value), *lines, *written] if 's3cret' in text]
+
+
 LATER = 'try again later'
 OUT_OF_DATE = 'its address in naics_model/corpus/editions.toml is out of date; correct it there'
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -16,7 +17,7 @@ from werkzeug import Request, Response
 
 from naics_model.corpus import transfer
 from naics_model.corpus.transfer import Received, fetch_bytes
-from naics_model.errors import SourceError
+from naics_model.errors import SourceError, StorageError
 
 BODY = bytes(range(250)) * 4
 OTHER = BODY[::-1]
@@ -340,3 +341,26 @@ def test_a_version_at_hand_that_no_header_can_name_is_not_asked_for(talk: Talk, 
     assert talk.ask(unchanged, etag=etag, last_modified=MONDAY) is None
     assert talk.asked('If-None-Match') == [None, None]
     assert talk.asked('If-Modified-Since') == [None, MONDAY]
+
+
+def test_an_answer_in_drops_is_given_up_and_what_came_is_kept(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, 'LONGEST', -1.0)
+    with pytest.raises(httpx.ReadTimeout, match='not whole after'):
+        talk.ask(broken(ETag='"one"'))
+    monkeypatch.undo()
+    assert talk.ask(by_the_book(BODY, ETag='"one"')) == Received(BODY, '"one"', None)
+    assert talk.asked('Range') == [None, 'bytes=600-']
+
+
+def test_a_full_disk_is_told_and_the_next_download_is_whole(
+    small_disk: Any, httpserver: HTTPServer
+) -> None:
+    body = BODY * 100
+    talk = Talk(httpserver, small_disk.path / '.index.xlsx.part')
+    handler = by_the_book(body, ETag='"one"')
+    with small_disk.full(), pytest.raises(StorageError, match=rf'\({small_disk.word}'):
+        talk.ask(handler)
+    assert talk.ask(handler) == Received(body, '"one"', None)
+    assert list(small_disk.path.iterdir()) == []

@@ -144,25 +144,37 @@ class Attempt(Callback):
         owner = read_json(self._marker)
         deadline = time.monotonic() + _WAIT_SECONDS
         told = False
-        while owner['pid'] != os.getpid() and is_alive(owner):
+        while self._is_of_another(owner):
             if not told:
                 reporter.log(f'waiting for process {owner["pid"]}, which trains in {self._folder}')
                 told = True
             if time.monotonic() > deadline:
-                raise ConfigurationError(
-                    f'Process {owner["pid"]} is training in {self._folder}: wait until it has '
-                    'ended, or choose another --run_dir.'
-                )
+                raise self._taken(owner)
             time.sleep(0.5)
+
+    def _is_of_another(self, owner: dict[str, Any]) -> bool:
+        return owner['pid'] != os.getpid() and bool(is_alive(owner))
+
+    def _taken(self, owner: Mapping[str, Any]) -> ConfigurationError:
+        return ConfigurationError(
+            f'Process {owner["pid"]} is training in {self._folder}: wait until it has ended, or '
+            'choose another --run_dir.'
+        )
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Mark the folder; before a fresh start clear it of the checkpoints of another fit.
 
         Those of a fit that was cut off are put aside, for somebody may want to go on with it.
         Lightning lets no process come here before all have asked for the checkpoint.
+
+        Raises:
+            ConfigurationError: another job has marked the folder since this one looked, which may
+                be a minute ago: a backbone was loaded meanwhile.
         """
         if not is_rank_zero():
             return
+        if self._marker.is_file() and self._is_of_another(owner := read_json(self._marker)):
+            raise self._taken(owner)
         if not self._resumes:
             if self._marker.is_file() and (self._folder / LAST).is_file():
                 shutil.rmtree(self._aside, ignore_errors=True)

@@ -343,6 +343,9 @@ def test_two_jobs_do_not_train_in_one_folder(
     monkeypatch.setattr(resume, '_WAIT_SECONDS', 0.1)
     with pytest.raises(ConfigurationError, match=f'Process {owner.pid} is training in'):
         attempt.checkpoint(None, reporter)
+    # Nor where it came after this one had looked.
+    with pytest.raises(ConfigurationError, match=f'Process {owner.pid} is training in'):
+        attempt.setup(Trainer(logger=False, barebones=True), Line(), 'fit')
     # One that is ending is waited for; and another process of the same number is another.
     monkeypatch.setattr(resume, '_WAIT_SECONDS', 60)
     ending = threading.Timer(0.5, owner.kill)

@@ -1,8 +1,13 @@
-"""What several test rooms share: the folder of real workbooks, and a disk that can be full."""
+"""What several test rooms share: the folder of real workbooks, a web server in place of the Census
+Bureau's, and a disk that can be full.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -11,6 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
+
+from naics_model.corpus.editions import PACKAGED_WORKBOOKS, Edition, edition
+from naics_model.corpus.provenance import Provenance, write_provenance
 
 # Before torch is loaded: the tensors of tests are so small that a second thread only costs.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
@@ -108,3 +118,63 @@ def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Small
         pytest.skip('needs the right to mount a tmpfs; the same runs with a limit of file sizes')
     yield Tmpfs(path, 'No space left on device')
     subprocess.run(['umount', '--lazy', str(path)], check=True)
+
+
+class CensusSite:
+    """A web server with the workbooks of the bundled edition, under the names of others.
+
+    Attributes:
+        files: path -> bytes, with their ETag.
+        broken: path -> the status that it answers with instead.
+        asked: method and path of each request so far.
+    """
+
+    def __init__(self, server: HTTPServer) -> None:
+        self.server = server
+        self.files: dict[str, tuple[bytes, str | None]] = {}
+        self.broken: dict[str, int] = {}
+        self.asked: list[str] = []
+        server.expect_request(re.compile('.*')).respond_with_handler(self._answer)
+
+    def edition(self, name: str) -> Edition:
+        """Publish an edition, and return it."""
+        sample = edition('sample')
+        books = {}
+        for kind, book in sample.workbooks.items():
+            path = f'/{name}/{kind}.xlsx'
+            self.publish(path, (PACKAGED_WORKBOOKS / book.file).read_bytes())
+            books[kind] = dataclasses.replace(book, url=self.server.url_for(path))
+        return dataclasses.replace(sample, name=name, packaged=False, workbooks=books)
+
+    def publish(self, path: str, content: bytes, etag: str | None = '"first"') -> None:
+        self.files[path] = (content, etag)
+
+    def fetched(self, edition: Edition, folder: Path) -> Path:
+        """Fill a source folder as `fetch_workbook` does, without opening what is fetched."""
+        folder.mkdir(parents=True)
+        for kind, book in edition.workbooks.items():
+            content, etag = self.files[f'/{edition.name}/{kind}.xlsx']
+            path = folder / book.file
+            path.write_bytes(content)
+            digest = hashlib.sha256(content).hexdigest()
+            when = '2026-11-26T12:00:00+00:00'
+            write_provenance(
+                Provenance(path, book.url or '', etag, None, digest, len(content), when, None)
+            )
+        return folder
+
+    def _answer(self, request: Request) -> Response:
+        self.asked.append(f'{request.method} {request.path}')
+        if request.path in self.broken:
+            return Response('out of order', status=self.broken[request.path])
+        if request.path not in self.files:
+            return Response('not here', status=404)
+        content, etag = self.files[request.path]
+        return Response(content, headers={'ETag': etag} if etag else {})
+
+
+@pytest.fixture
+def census(httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> CensusSite:
+    """The site, which no proxy stands before."""
+    monkeypatch.setenv('no_proxy', '*')
+    return CensusSite(httpserver)

@@ -32,7 +32,7 @@ from naics_model.storage.files import read_steady, write_bytes
 ATTEMPTS = 4
 RETRY_WAIT = tenacity.wait_exponential_jitter(initial=1, max=20)
 _LATER = 'try again later'
-_OUT_OF_DATE = 'its address in naics_model/corpus/editions.toml is out of date; correct it there'
+OUT_OF_DATE = 'its address in naics_model/corpus/editions.toml is out of date; correct it there'
 
 
 def fetch_workbook(
@@ -70,11 +70,27 @@ def fetch_workbook(
         return _copy(PACKAGED_WORKBOOKS / wanted.file, wanted, folder, origin=PACKAGED)
     if source_dir is None:
         return _download(edition, wanted, folder, report)
-    places = _places(edition, wanted, source_dir)
-    for source in places:
-        if source.is_file():
-            report(f'Copying {source}')
-            return _copy(source, wanted, folder, origin=str(source))
+    source = file_in(source_dir, edition, workbook)
+    report(f'Copying {source}')
+    return _copy(source, wanted, folder, origin=str(source))
+
+
+def file_in(source_dir: Path, edition: Edition, workbook: str) -> Path:
+    """Return the file of a user's folder that a workbook is read from.
+
+    Args:
+        source_dir: as of `fetch_workbook`.
+        edition: the edition.
+        workbook: its name.
+
+    Raises:
+        ConfigurationError: the edition has no such workbook.
+        SourceError: the folder has no file of it.
+    """
+    places = _places(edition, edition.workbook(workbook), source_dir)
+    for path in places:
+        if path.is_file():
+            return path
     raise SourceError(
         f'There is no {" or ".join(map(str, places))}: put the {workbook} workbook of edition '
         f'{edition.name} there, or unset NAICS_SOURCE_DIR and leave out --source-dir to fetch it '
@@ -182,7 +198,7 @@ def _download(
     except httpx.HTTPStatusError as error:
         status = error.response.status_code
         gone = status in (httpx.codes.NOT_FOUND, httpx.codes.GONE)
-        remedy = _OUT_OF_DATE if gone else _LATER
+        remedy = OUT_OF_DATE if gone else _LATER
         raise _unavailable(edition, workbook, f'HTTP {status}', remedy) from error
     except httpx.HTTPError as error:
         reason = str(error) or type(error).__name__

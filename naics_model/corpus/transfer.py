@@ -46,6 +46,34 @@ class Received:
         return self.etag if strong else self.last_modified
 
 
+def web_client(timeout: httpx.Timeout = TIMEOUT) -> httpx.Client:
+    """Return a client that follows redirects and asks for bytes as they are, not packed."""
+    return httpx.Client(timeout=timeout, follow_redirects=True, headers=_HEADERS)
+
+
+def version_of(response: httpx.Response) -> tuple[str | None, str | None]:
+    """Return the two names that a server gives the version of an answer's bytes.
+
+    Returns:
+        ETag and Last-Modified, each None where there is none that a header can send back.
+    """
+    headers = response.headers
+    return _sendable(headers.get('ETag')), _sendable(headers.get('Last-Modified'))
+
+
+def check_size(size: int, url: str) -> None:
+    """Refuse more bytes than a workbook has.
+
+    Raises:
+        SourceError: there are more than `SIZE_LIMIT`.
+    """
+    if size > SIZE_LIMIT:
+        raise SourceError(
+            f'{without_passwords(url)} is larger than {SIZE_LIMIT // 2**20} MiB, so it is no NAICS '
+            'workbook: check its URL in naics_model/corpus/editions.toml.'
+        )
+
+
 def fetch_bytes(
     url: str,
     part: Path,
@@ -87,7 +115,7 @@ def fetch_bytes(
     if kept is not None and kept.validator is not None:
         rest = {'Range': f'bytes={len(kept.content)}-', 'If-Range': kept.validator}
     with (
-        httpx.Client(timeout=TIMEOUT, follow_redirects=True, headers=_HEADERS) as client,
+        web_client() as client,
         client.stream('GET', url, headers={**conditions, **rest}) as response,
     ):
         if response.status_code == httpx.codes.NOT_MODIFIED and conditions:
@@ -157,17 +185,15 @@ def _receive(
 
 
 def _check_size(size: int, url: str, part: Path) -> None:
-    if size > SIZE_LIMIT:
+    try:
+        check_size(size, url)
+    except SourceError:
         part.unlink(missing_ok=True)
-        raise SourceError(
-            f'{without_passwords(url)} is larger than {SIZE_LIMIT // 2**20} MiB, so it is no NAICS '
-            'workbook: check its URL in naics_model/corpus/editions.toml.'
-        )
+        raise
 
 
 def _version(response: httpx.Response) -> Received:
-    headers = response.headers
-    return Received(b'', _sendable(headers.get('ETag')), _sendable(headers.get('Last-Modified')))
+    return Received(b'', *version_of(response))
 
 
 def _sendable(validator: object) -> str | None:

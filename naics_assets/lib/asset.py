@@ -1,13 +1,16 @@
-"""What every asset of the graph shares: its partitions, its owners, and how its errors read."""
+"""What every asset of the graph shares: its partitions, its owners, what it is made again by, and
+how its errors read.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from typing import Any
 
 import dagster as dg
 
+from naics_assets.lib.automation import CONDITIONS
 from naics_assets.lib.metadata import offending_rows
 from naics_model.checks import BrokenGuaranteeError
 from naics_model.corpus.editions import load_editions
@@ -17,7 +20,22 @@ from naics_model.errors import NaicsError
 # would show an empty grid, in the order of insertion.
 EDITIONS = dg.StaticPartitionsDefinition(list(load_editions()))
 
-naics_asset = partial(dg.asset, partitions_def=EDITIONS, owners=['team:naics'])
+
+def naics_asset(
+    *, group_name: str, **options: Any
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """`dg.asset` with what all assets share, and the automation condition of the group.
+
+    Args:
+        group_name: the group.
+        options: as of `dg.asset`; what is given here wins.
+    """
+    shared = {
+        'partitions_def': EDITIONS,
+        'owners': ['team:naics'],
+        'automation_condition': CONDITIONS.get(group_name),
+    }
+    return dg.asset(group_name=group_name, **{**shared, **options})
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from naics_assets.defs.automation import watch as sensor
 from naics_assets.definitions import defs
+from naics_assets.defs.automation import watch as sensor
 from naics_assets.lib.paths import NaicsPaths
 from naics_model.corpus import watch
 from naics_model.corpus.editions import edition

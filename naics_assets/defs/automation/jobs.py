@@ -39,6 +39,12 @@ def jobs() -> dg.Definitions:
                 description='The data of one edition, without training.',
             ),
             dg.define_asset_job(
+                'evaluation',
+                selection=dg.AssetSelection.groups('evaluation') - BI_ENCODER,
+                description='Everything that is measured of one edition, and the report, from the '
+                'embeddings that are there.',
+            ),
+            dg.define_asset_job(
                 'bi_encoder_baseline',
                 selection=BI_ENCODER,
                 description='Opt-in: train the plain bi-encoder that the hyperbolic model has to '

@@ -17,6 +17,8 @@ from naics_assets.lib.paths import NaicsPaths
     kinds={'pytorch', 'mlflow'},
     pool='gpu',
     code_version='1',
+    # Only when a person asks for it.
+    automation_condition=None,
     description='How well a plain LoRA bi-encoder finds codes: the bar for the hyperbolic model.',
 )
 def bi_encoder(

@@ -8,16 +8,21 @@ are runs of Dagster.
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import openpyxl
 import pytest
 from dagster._core.events import StepMaterializationData
 
 from naics_assets.definitions import defs
 from naics_assets.lib.automation import DATA_GROUPS, DATA_OF_MODELS, MODEL_GROUPS
+from naics_model.corpus import download
+from naics_model.corpus.editions import PACKAGED_WORKBOOKS, edition
 
 WORKBOOKS = {
     'codes_workbook',
@@ -173,8 +178,8 @@ class World:
         self.cursors[sensor] = result.cursor
         asked: dict[str, set[str]] = {}
         for key in self.graph.get_all_asset_keys():
-            for edition in result.get_requested_partitions(key):
-                asked.setdefault(edition, set()).add(key.to_user_string())
+            for name in result.get_requested_partitions(key):
+                asked.setdefault(name, set()).add(key.to_user_string())
         return asked
 
 
@@ -295,6 +300,49 @@ def test_models_of_an_edition_that_nobody_has_trained_or_that_were_cancelled_wai
     world.version['stage_1_easy'] = 'v4'
     world.run('2022', 'stage_1_easy')
     assert world.tick(MODEL_SENSOR) == {'2022': {'stage_2_medium'}}
+
+
+def test_an_erratum_of_the_index_with_the_real_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    books = shutil.copytree(PACKAGED_WORKBOOKS, tmp_path / 'workbooks')
+    monkeypatch.setattr(download, 'PACKAGED_WORKBOOKS', books)
+    monkeypatch.setenv('NAICS_DATA_DIR', str(tmp_path / 'data'))
+    graph = defs()
+    job = graph.resolve_job_def('edition_data')
+    instance = dg.DagsterInstance.ephemeral()
+    ticks: list[dg.EvaluateAutomationConditionsResult] = []
+
+    def run(*assets: str) -> None:
+        assert job.execute_in_process(
+            instance=instance,
+            partition_key='sample',
+            asset_selection=list(map(dg.AssetKey, assets)),
+        ).success
+
+    def tick() -> set[str]:
+        ticks.append(
+            dg.evaluate_automation_conditions(
+                defs=graph,
+                instance=instance,
+                asset_selection=dg.AssetSelection.groups(*DATA_GROUPS),
+                cursor=ticks[-1].cursor if ticks else None,
+            )
+        )
+        return {
+            name for name in DATA if ticks[-1].get_requested_partitions(dg.AssetKey(name)) != set()
+        }
+
+    run(*WORKBOOKS, 'descriptions', 'activities', 'code_splits', 'distances', 'relations')
+    assert tick() == set()
+    path = books / edition('sample').workbook('index').file
+    book = openpyxl.load_workbook(path)
+    book.active['B2'] = f'{book.active["B2"].value}, corrected'
+    book.save(path)
+    run('index_workbook')
+    assert tick() == {'activities'}
+    run('activities')
+    assert tick() == set()
 
 
 def test_every_asset_has_its_condition_and_its_sensor_or_is_opt_in() -> None:

@@ -28,7 +28,9 @@ _CURSOR = TypeAdapter(dict[str, dict[str, Answer]])
 )
 def edition_watch(context: dg.SensorEvaluationContext, paths: NaicsPaths) -> dg.SensorResult:
     before = _read_cursor(context)
-    requests, said, answers = [], [], {}
+    requests: list[dg.RunRequest] = []
+    said: list[str] = []
+    answers: dict[str, dict[str, Answer]] = {}
     with asking() as web:
         for edition in _built_editions(context.instance):
             found = look(

@@ -1,1 +1,1 @@
-"""Jobs: named selections of assets that people launch as a whole."""
+"""What starts runs: jobs, sensors and schedules. In a fresh clone none of them does so unasked."""

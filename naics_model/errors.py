@@ -7,7 +7,8 @@ A programming error is not one of these: it keeps its traceback.
 import re
 
 # The name and the password of an address, up to the last @ before its path.
-_USERINFO = re.compile(r'(?<=://)[^\s/?#\'"]*@')
+# A password to the last @: databases take one that has / and @ in it as it is.
+_USERINFO = re.compile(r'(?<=://)(?:[^\s/?#\'":@]+:[^\s\'"]*|[^\s/?#\'"]*)@')
 
 
 class NaicsError(Exception):
@@ -42,3 +43,8 @@ def without_passwords(text: str) -> str:
     'no answer from http://mlflow:5000/api'
     """
     return _USERINFO.sub('', text)
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error says, in a line that people may see."""
+    return without_passwords(str(error).strip().partition('\n')[0]) or type(error).__name__

@@ -15,6 +15,7 @@ import dagster as dg
 
 from naics_assets.lib.mlflow_entries import Opened
 from naics_model.corpus.editions import load_editions
+from naics_model.errors import first_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -74,12 +75,11 @@ def register(
     try:
         return _register(opened, folder, edition, content, score, facts)
     except MlflowException as error:
-        reason = str(error).partition('\n')[0]
         raise dg.Failure(
-            f'The model is in {folder}, but MLflow did not register it: {reason}. See to its '
-            'server, then materialise this again.',
+            f'The model is in {folder}, but MLflow did not register it: {first_line(error)}. See '
+            'to its server, then materialise this again.',
             allow_retries=False,
-        ) from error
+        ) from None
 
 
 def _register(

@@ -31,7 +31,7 @@ from naics_assets.lib.mlflow_entries import (
     log_parameters,
 )
 from naics_assets.lib.mlflow_machine import watch_machine
-from naics_model.errors import without_passwords
+from naics_model.errors import first_line
 
 FIRST_WORDS = 'MLflow run: '
 """What a step's first line begins with."""
@@ -224,9 +224,3 @@ def not_opened(error: BaseException) -> dg.Failure:
         'Start its server, or have MLFLOW_TRACKING_URI name another.',
         allow_retries=False,
     )
-
-
-def first_line(error: BaseException) -> str:
-    """Return what an error says that people may see."""
-    # MLflow's own words hold the server's address, with the password that may stand in it.
-    return without_passwords(str(error).partition('\n')[0]) or type(error).__name__

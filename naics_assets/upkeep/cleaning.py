@@ -13,12 +13,11 @@ from pathlib import Path
 
 import dagster as dg
 
-from naics_assets.lib.addresses import first_line, without_secrets
 from naics_assets.lib.mlflow_tracker import knock
 from naics_assets.upkeep import dagster_runs, mlflow_runs
 from naics_assets.upkeep.dagster_runs import PastRun
 from naics_assets.upkeep.mlflow_runs import TrackedRun
-from naics_model.errors import NaicsError
+from naics_model.errors import NaicsError, first_line, without_passwords
 from naics_model.upkeep import leftovers
 from naics_model.upkeep.leftovers import Leftover
 
@@ -134,8 +133,8 @@ def _answering(tracking_uri: str) -> Iterator[None]:
         yield
     except (MlflowException, OSError) as error:
         raise NaicsError(
-            f'MLflow at {without_secrets(tracking_uri)} does not do what it is asked for '
-            f'({without_secrets(first_line(error))}): start it, or mend MLFLOW_TRACKING_URI, and '
+            f'MLflow at {without_passwords(tracking_uri)} does not do what it is asked for '
+            f'({first_line(error)}): start it, or mend MLFLOW_TRACKING_URI, and '
             'clean again.'
         ) from error
 

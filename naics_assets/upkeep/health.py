@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from naics_assets.lib.addresses import first_line, without_secrets
+from naics_model.errors import first_line, without_passwords
 from naics_model.upkeep.health import Finding
 
 _HOST = '127.0.0.1'
@@ -68,7 +68,7 @@ def check_instance() -> Finding:
         return Finding(
             what,
             'problem',
-            f'its database does not answer ({without_secrets(first_line(error))})',
+            f'its database does not answer ({first_line(error)})',
             f'start it, or mend {home / "dagster.yaml"} or the variables that it names; after an '
             'upgrade: dagster instance migrate',
         )
@@ -77,7 +77,7 @@ def check_instance() -> Finding:
 
 def check_tracker(tracking_uri: str, experiment: str) -> Finding:
     """Ask MLflow for the graph's experiment."""
-    what, shown = 'MLflow', without_secrets(tracking_uri)
+    what, shown = 'MLflow', without_passwords(tracking_uri)
     from naics_assets.upkeep.mlflow_runs import has_runs
 
     if not has_runs(tracking_uri):
@@ -92,7 +92,7 @@ def check_tracker(tracking_uri: str, experiment: str) -> Finding:
         return Finding(
             what,
             'problem',
-            f'{shown} does not answer ({without_secrets(first_line(error))})',
+            f'{shown} does not answer ({first_line(error)})',
             'start its server, or mend MLFLOW_TRACKING_URI; after an upgrade: mlflow db upgrade',
         )
     return Finding(what, 'ok', f'{shown}, experiment {experiment}' + ('' if found else ' (new)'))

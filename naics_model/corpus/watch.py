@@ -19,7 +19,7 @@ from naics_model.corpus.download import OUT_OF_DATE, file_in, source_path
 from naics_model.corpus.editions import Edition, Workbook, expected_editions
 from naics_model.corpus.provenance import Provenance, read_provenance
 from naics_model.corpus.transfer import check_size, version_of, web_client
-from naics_model.errors import DataError, SourceError
+from naics_model.errors import DataError, SourceError, first_line, without_passwords
 from naics_model.storage.files import read_steady
 
 WITHIN = 40
@@ -116,13 +116,17 @@ class Web:
             raise _away(url, error) from error
         if start != _ZIP:
             raise SourceError(
-                f'{url} answers with something that is no workbook: look at it in a browser.'
+                f'{without_passwords(url)} answers with something that is no workbook: look at it '
+                'in a browser.'
             )
         return Answer(*version_of(response), digest.hexdigest())
 
     def _check_time(self, url: str) -> None:
         if time.monotonic() > self.until:
-            raise AwayError(f'There was no time left to look at {url}: the next look asks again.')
+            raise AwayError(
+                f'There was no time left to look at {without_passwords(url)}: the next look asks '
+                'again.'
+            )
 
 
 @contextmanager
@@ -258,9 +262,10 @@ def _is_page(response: httpx.Response) -> bool:
 def _check_status(response: httpx.Response, url: str) -> None:
     if response.is_error:
         remedy = OUT_OF_DATE if response.status_code in _GONE else 'the next look asks again'
-        raise SourceError(f'{url} answers with HTTP {response.status_code}: {remedy}.')
+        shown = without_passwords(url)
+        raise SourceError(f'{shown} answers with HTTP {response.status_code}: {remedy}.')
 
 
 def _away(url: str, error: httpx.HTTPError) -> AwayError:
-    reason = str(error) or type(error).__name__
-    return AwayError(f'{url} does not answer ({reason}): the next look asks again.')
+    shown = without_passwords(url)
+    return AwayError(f'{shown} does not answer ({first_line(error)}): the next look asks again.')

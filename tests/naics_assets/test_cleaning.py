@@ -155,7 +155,7 @@ def test_a_tracker_that_does_not_answer_leaves_everything(history: History) -> N
     with pytest.raises(NaicsError) as caught:
         plan(history.instance, 'http://me:secret@127.0.0.1:9', 'naics', history.data_dir, LATER)
     said = str(caught.value)
-    assert said.startswith('MLflow at http://***@127.0.0.1:9 does not do what it is asked for (')
+    assert said.startswith('MLflow at http://127.0.0.1:9 does not do what it is asked for (')
     assert 'secret' not in said
 
 

@@ -130,6 +130,7 @@ def test_a_server_that_hangs_up_is_named_without_its_password(
             'API request to http://h:5000/api failed',
         ),
         ('postgresql+psycopg://me:p@w@db/mlflow', 'postgresql+psycopg://db/mlflow'),
+        ('postgresql://me:se/c@ret@db:5432/d', 'postgresql://db:5432/d'),
         ("at 'https://token@h'", "at 'https://h'"),
         ('two: s3://k:s@b, s3://k:s@b/c', 'two: s3://b, s3://b/c'),
         ('sqlite:////data/mlflow.db', 'sqlite:////data/mlflow.db'),

@@ -2,8 +2,8 @@
 
 import dagster as dg
 
-from naics_assets.lib.mlflow_run import first_line
 from naics_assets.lib.mlflow_tracker import MlflowTracker
+from naics_model.errors import first_line
 
 
 def closing_sensor(name: str, status: dg.DagsterRunStatus) -> dg.SensorDefinition:

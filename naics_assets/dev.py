@@ -4,56 +4,34 @@ from __future__ import annotations
 
 import argparse
 import os
-import socket
-import subprocess
+import signal
 import sys
 from pathlib import Path
 
+from naics_assets.lib import programs
 from naics_assets.lib.environment import prepare_environment
-
-HOST = '127.0.0.1'
-
-
-def is_free(port: int) -> bool:
-    """Return whether nobody listens at a port of this machine."""
-    with socket.socket() as probe:
-        return probe.connect_ex((HOST, port)) != 0
+from naics_assets.lib.supervisor import HOST, Service, require_free, serve
+from naics_model.errors import NaicsError
 
 
-def serve(port: int, mlflow_port: int) -> int:
-    """Run both until one ends or a person stops them; return the exit code."""
-    for number, option in ((port, 'PORT'), (mlflow_port, 'MLFLOW_PORT')):
-        if not is_free(number):
-            print(f'Port {number} is in use: choose another one, as in make dev {option}=...')
-            return 1
-    data_dir = Path(os.environ['NAICS_DATA_DIR'])
-    log = data_dir / 'mlflow.log'
-    print(f'Dagster  http://{HOST}:{port}')
-    runs = '#/experiments?workflowType=machine_learning'
-    print(f'MLflow   http://{HOST}:{mlflow_port}/{runs}   (its log: {log})')
-    print('Ctrl-C stops both.', flush=True)
-    # Without this MLflow starts seven worker processes for features that are not used here.
-    os.environ.setdefault('MLFLOW_SERVER_ENABLE_JOB_EXECUTION', 'false')
-    # Not on the command line, which every user of the machine can read.
-    os.environ['MLFLOW_BACKEND_STORE_URI'] = os.environ['MLFLOW_TRACKING_URI']
-    python = [sys.executable, '-m']
-    where = ['--host', HOST, '--port', str(mlflow_port)]
-    with log.open('ab') as output:
-        mlflow = subprocess.Popen(
-            [*python, 'mlflow', 'server', *where, '--workers', '1'],
-            stdout=output,
-            stderr=output,
-        )
-    options = ['--workspace', 'workspace.yaml', '--host', HOST, '--port', str(port)]
-    dagster = subprocess.Popen([*python, 'dagster', 'dev', *options])
-    try:
-        return dagster.wait()
-    except KeyboardInterrupt:
-        # The terminal has told both of them, too.
-        return dagster.wait()
-    finally:
-        mlflow.terminate()
-        mlflow.wait()
+def services(port: int, mlflow_port: int, log: Path) -> list[Service]:
+    """Return both, as local as can be: their databases are files.
+
+    Args:
+        port: of Dagster's UI.
+        mlflow_port: of MLflow's.
+        log: MLflow's; what Dagster says is for the terminal.
+    """
+    mlflow, dagster = programs.mlflow_server(HOST, mlflow_port), programs.dagster_dev(port)
+    environment = {
+        'MLFLOW_BACKEND_STORE_URI': os.environ['MLFLOW_TRACKING_URI'],
+        **programs.MLFLOW_ENVIRONMENT,
+    }
+    return [
+        Service('MLflow', mlflow.command, mlflow.check, environment, log),
+        # On SIGINT it stops what it has started itself.
+        Service('Dagster', dagster.command, dagster.check, stop_signal=signal.SIGINT),
+    ]
 
 
 def main() -> int:
@@ -61,9 +39,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog='python -m naics_assets.dev', description=__doc__)
     parser.add_argument('--port', type=int, default=3000, help="Dagster's")
     parser.add_argument('--mlflow-port', type=int, default=5000, help="MLflow's")
-    arguments = parser.parse_args()
+    given = parser.parse_args()
     prepare_environment()
-    return serve(arguments.port, arguments.mlflow_port)
+    log = Path(os.environ['NAICS_DATA_DIR']) / 'mlflow.log'
+    try:
+        require_free(vars(given))
+        serve(
+            services(given.port, given.mlflow_port, log),
+            ready=[
+                f'Dagster  http://{HOST}:{given.port}',
+                f'MLflow   http://{HOST}:{given.mlflow_port}/{programs.MLFLOW_RUNS}   '
+                f'(its log: {log})',
+                'Ctrl-C stops both.',
+            ],
+        )
+    except NaicsError as error:
+        print(f'Error: {error}', file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == '__main__':

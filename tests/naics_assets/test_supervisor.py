@@ -1,0 +1,125 @@
+"""Services are started in order, kept alive, and stopped whole."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from naics_assets.lib.supervisor import ServiceError, require_free
+
+SECONDS = 60
+# Two services that tell of their starts and stops in `told`; `wait` leaves a process in the group.
+SERVE = """
+import sys
+from pathlib import Path
+from naics_assets.lib.supervisor import Service, ServiceError, serve
+
+folder = Path(sys.argv[1])
+
+def service(name, body):
+    says = f"echo {name} stops >> told; exit 0"
+    script = f"echo {name} starts >> told; trap '{says}' TERM; {body}"
+    check = ('test', '-s', str(folder / f'{name}.pid'))
+    return Service(name, ('sh', '-c', script), check, log=folder / f'{name}.log', folder=folder)
+
+try:
+    one = service('one', 'echo $$ > one.pid; sleep 600 & wait')
+    serve([one, service('two', sys.argv[2])], ready=['Ready.'])
+except ServiceError as error:
+    sys.exit(f'Error: {error}')
+"""
+STANDS = 'echo $$ > two.pid; sleep 600 & wait'
+
+
+def until(true: Callable[[], bool], what: str) -> None:
+    """Wait until something is so; fail after a while."""
+    deadline = time.monotonic() + SECONDS
+    while not true():
+        assert time.monotonic() < deadline, f'{what}: not within {SECONDS} s'
+        time.sleep(0.02)
+
+
+@contextmanager
+def supervised(folder: Path, body: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a supervisor in a process of its own."""
+    process = subprocess.Popen(
+        [sys.executable, '-c', SERVE, folder, body],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.communicate(timeout=SECONDS)
+
+
+def processes_of(folder: Path) -> list[int]:
+    """Return the processes that were started in a folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.cwd() == str(folder):
+                found.append(process.pid)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_the_second_starts_when_the_first_answers_and_stops_before_it(tmp_path: Path) -> None:
+    with supervised(tmp_path, STANDS) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == 'Ready.\n'
+        process.send_signal(signal.SIGINT)
+        assert process.wait(SECONDS) == 0
+    assert (tmp_path / 'told').read_text().splitlines() == [
+        'one starts',
+        'two starts',
+        'two stops',
+        'one stops',
+    ]
+    assert processes_of(tmp_path) == []
+
+
+def test_a_killed_service_is_started_again_without_what_it_left(tmp_path: Path) -> None:
+    with supervised(tmp_path, STANDS) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == 'Ready.\n'
+        first = int((tmp_path / 'one.pid').read_text())
+        (left,) = psutil.Process(first).children()
+        os.kill(first, signal.SIGKILL)
+        assert 'one was killed (SIGKILL); it is started again in 1 s.' in process.stdout.readline()
+        until(lambda: not left.is_running(), 'what it left is gone')
+        until(
+            lambda: (tmp_path / 'told').read_text().count('one starts') == 2,
+            'it is started again',
+        )
+        assert 'two stops' not in (tmp_path / 'told').read_text()
+
+
+def test_a_service_that_does_not_start_ends_all_and_its_last_words_are_told(tmp_path: Path) -> None:
+    with supervised(tmp_path, 'echo no database; exit 3') as process:
+        said, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 1
+    assert 'Error: two ended with exit code 3; the end of its log' in said
+    assert 'no database' in said
+    assert (tmp_path / 'told').read_text().splitlines()[-1] == 'one stops'
+    assert processes_of(tmp_path) == []
+
+
+def test_a_port_in_use_is_named_with_the_option_that_chooses_another() -> None:
+    with socket.create_server(('127.0.0.1', 0)) as listening:
+        port = listening.getsockname()[1]
+        with pytest.raises(ServiceError, match=rf'Port {port} is in use.* MLFLOW_PORT={port + 1}'):
+            require_free({'mlflow_port': port})

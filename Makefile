@@ -4,6 +4,9 @@ PYTHON  ?= python3
 EDITION ?= 2022
 PORT    ?= 3000
 MLFLOW_PORT ?= 5000
+# Of the stack alone
+CODE_PORT ?= 4000
+POSTGRES_PORT ?= 5433
 
 VENV := .venv
 BIN  := $(VENV)/bin
@@ -11,7 +14,7 @@ BIN  := $(VENV)/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo edition test lint types unit audit dev sample dictionary docs clean
+.PHONY: help install demo edition test lint types unit audit dev stack sample dictionary docs clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -54,6 +57,9 @@ audit: install  ## Ask for known vulnerabilities of the pinned versions (needs t
 
 dev: install  ## Dagster's UI and daemon, and MLflow, on this machine only
 	@$(BIN)/python -m naics_assets.dev --port $(PORT) --mlflow-port $(MLFLOW_PORT)
+
+stack: install  ## The stack of a server without Docker: PostgreSQL, MLflow, Dagster (docker/README.md)
+	@$(BIN)/python -m naics_assets.stack --port $(PORT) --mlflow-port $(MLFLOW_PORT) --code-port $(CODE_PORT) --postgres-port $(POSTGRES_PORT)
 
 sample: install  ## Write the workbooks of the sample edition anew from their table
 	@$(BIN)/python -m naics_model.corpus.sample.write_workbooks

@@ -1,0 +1,119 @@
+"""`python -m naics_assets.stack`: the server stack without containers, until Ctrl-C.
+
+The processes of `docker/compose.yaml`, in its order, with its settings: PostgreSQL, MLflow, the
+code location, Dagster's webserver and its daemon. State and logs are in `<data>/stack`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import naics_assets
+from naics_assets.lib import programs
+from naics_assets.lib.environment import prepare_environment
+from naics_assets.lib.postgres import Cluster
+from naics_assets.lib.programs import Program
+from naics_assets.lib.supervisor import HOST, Service, require_free, serve
+from naics_model.errors import NaicsError
+
+SETTINGS = Path(naics_assets.__file__).parents[1] / 'docker'
+"""What the stack has in common with its containers."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where the services listen, on this machine only; named as the options that choose them."""
+
+    port: int
+    mlflow_port: int
+    code_port: int
+    postgres_port: int
+
+
+def services(ports: Ports, data_dir: Path, cluster: Cluster) -> list[Service]:
+    """Return the services in the order of their starts.
+
+    Args:
+        ports: where they listen.
+        data_dir: the data folder; their state is in its folder `stack`.
+        cluster: the databases.
+    """
+    state, workspace = data_dir / 'stack', SETTINGS / 'workspace.yaml'
+    dagster_url, mlflow_url = f'http://{HOST}:{ports.port}', f'http://{HOST}:{ports.mlflow_port}'
+    database = {'PGPASSFILE': str(cluster.passwords)}
+    for_mlflow = {
+        **database,
+        'MLFLOW_BACKEND_STORE_URI': cluster.url('mlflow'),
+        **programs.MLFLOW_ENVIRONMENT,
+    }
+    for_dagster = {
+        **database,
+        'DAGSTER_HOME': str(SETTINGS),
+        'DAGSTER_POSTGRES_URL': cluster.url('dagster'),
+        'NAICS_COMPUTE_LOGS': str(state / 'compute_logs'),
+        'NAICS_CODE_HOST': HOST,
+        'NAICS_CODE_PORT': str(ports.code_port),
+        'NAICS_DATA_DIR': str(data_dir),
+        'NAICS_DAGSTER_URL': os.environ.get('NAICS_DAGSTER_URL') or dagster_url,
+        'NAICS_MLFLOW_URL': os.environ.get('NAICS_MLFLOW_URL') or mlflow_url,
+        'MLFLOW_TRACKING_URI': mlflow_url,
+    }
+
+    def service(name: str, program: Program, environment: dict[str, str]) -> Service:
+        log = state / 'logs' / f'{name}.log'
+        return Service(name, program.command, program.check, environment, log)
+
+    kept = programs.artifacts(state / 'artifacts')
+    return [
+        cluster.service(state / 'logs' / 'postgres.log'),
+        service('mlflow', programs.mlflow_server(HOST, ports.mlflow_port, kept), for_mlflow),
+        service('code', programs.code_location(HOST, ports.code_port), for_dagster),
+        service('webserver', programs.webserver(HOST, ports.port, workspace), for_dagster),
+        service('daemon', programs.daemon(workspace), for_dagster),
+    ]
+
+
+def main() -> int:
+    """Read the command line and serve."""
+    parser = argparse.ArgumentParser(prog='python -m naics_assets.stack', description=__doc__)
+    parser.add_argument('--port', type=int, default=3000, help="of Dagster's UI and GraphQL")
+    parser.add_argument('--mlflow-port', type=int, default=5000, help="MLflow's")
+    parser.add_argument('--code-port', type=int, default=4000, help="the code location's")
+    parser.add_argument('--postgres-port', type=int, default=5433, help="PostgreSQL's")
+    parser.add_argument(
+        '--databases-only', action='store_true', help='PostgreSQL alone, to restore or to migrate'
+    )
+    given = parser.parse_args()
+    prepare_environment()
+    ports = Ports(given.port, given.mlflow_port, given.code_port, given.postgres_port)
+    data_dir = Path(os.environ['NAICS_DATA_DIR'])
+    state = data_dir / 'stack'
+    if given.databases_only:
+        listening = {'postgres_port': ports.postgres_port}
+        shown = [f'PostgreSQL  {HOST}:{ports.postgres_port}']
+    else:
+        listening = asdict(ports)
+        shown = [
+            f'Dagster  http://{HOST}:{ports.port}',
+            f'MLflow   http://{HOST}:{ports.mlflow_port}/{programs.MLFLOW_RUNS}',
+        ]
+    try:
+        require_free(listening)
+        cluster = Cluster(state / 'postgres', state / 'passwords', ports.postgres_port)
+        (state / 'logs').mkdir(parents=True, exist_ok=True)
+        cluster.create(SETTINGS / 'databases.sql')
+        print(f'Starting; logs are in {state / "logs"}.', flush=True)
+        started = services(ports, data_dir, cluster)
+        serve(started[:1] if given.databases_only else started, [*shown, 'Ctrl-C stops all.'])
+    except NaicsError as error:
+        print(f'Error: {error}', file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -19,6 +19,7 @@ from naics_assets.lib.postgres import Cluster
 from naics_assets.lib.programs import Program
 from naics_assets.lib.supervisor import HOST, Service, require_free, serve
 from naics_model.errors import NaicsError
+from naics_model.storage.files import write_bytes
 
 SETTINGS = Path(naics_assets.__file__).parents[1] / 'docker'
 """What the stack has in common with its containers."""
@@ -52,7 +53,7 @@ def services(ports: Ports, data_dir: Path, cluster: Cluster) -> list[Service]:
     }
     for_dagster = {
         **database,
-        'DAGSTER_HOME': str(SETTINGS),
+        'DAGSTER_HOME': str(state / 'dagster_home'),
         'DAGSTER_POSTGRES_URL': cluster.url('dagster'),
         'NAICS_COMPUTE_LOGS': str(state / 'compute_logs'),
         'NAICS_CODE_HOST': HOST,
@@ -106,6 +107,9 @@ def main() -> int:
         cluster = Cluster(state / 'postgres', state / 'passwords', ports.postgres_port)
         (state / 'logs').mkdir(parents=True, exist_ok=True)
         cluster.create(SETTINGS / 'databases.sql')
+        # Dagster keeps files of its own beside its settings.
+        settings = (SETTINGS / 'dagster.yaml').read_bytes()
+        write_bytes(settings, state / 'dagster_home' / 'dagster.yaml')
         print(f'Starting; logs are in {state / "logs"}.', flush=True)
         started = services(ports, data_dir, cluster)
         serve(started[:1] if given.databases_only else started, [*shown, 'Ctrl-C stops all.'])

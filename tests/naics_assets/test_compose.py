@@ -39,7 +39,7 @@ def in_the_image(command: Any) -> list[str]:
                 ALL,
                 5000,
                 programs.artifacts(PurePosixPath('/home/naics/artifacts')),
-                allowed=['${MLFLOW_ALLOWED_HOSTS:-mlflow:5000}'],
+                allowed=['mlflow:5000', '${MLFLOW_ALLOWED_HOSTS:-mlflow}'],
             ),
         ),
         ('code', programs.code_location(ALL, 4000)),

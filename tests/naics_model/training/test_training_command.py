@@ -23,6 +23,7 @@ from naics_model.jobs.command import run_command
 from naics_model.jobs.watchdog import LAUNCHER_PID
 from naics_model.storage.files import sha256_of
 from naics_model.training.cli import main
+from tests.forked import run_module
 
 MODULE = 'naics_model.training'
 # All phases in a fit of four epochs, the last with clusters that are renewed.
@@ -46,15 +47,9 @@ SMALL = [
 ]
 
 
-def start(arguments: list[Any], **environment: str) -> Any:
+def start(arguments: list[Any], **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
-    return subprocess.run(
-        command(arguments),
-        env={**clean_environment(), **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    return run_module(MODULE, arguments, {**clean_environment(), **environment})
 
 
 def command(arguments: list[Any]) -> list[str]:

@@ -79,6 +79,7 @@ def test_a_wrong_number_of_fits_is_one_sentence() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures('forked_jobs')
 def test_variants_are_trained_measured_and_compared_and_it_goes_on_where_it_was(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,7 +25,7 @@ from naics_model.storage.layout import EditionFolder
 from naics_model.training.cli import PROFILES
 from naics_model.training.stages import LAST_STAGE
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('forked_jobs')]
 
 FIGURES = ('all_levels_asked', 'trivial_asked', 'all_levels_parent_mrr')
 

@@ -38,6 +38,7 @@ def test_each_variant_is_its_settings_and_no_two_are_alike() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures('forked_jobs')
 def test_seen_and_unseen_codes_are_refined_measured_and_compared(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

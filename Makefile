@@ -13,6 +13,9 @@ BIN  := $(VENV)/bin
 # Threads that wait for each other sleep and do not spin: several times faster on a busy machine.
 export OMP_WAIT_POLICY ?= PASSIVE
 
+# A run is many processes, and each would compile the project's modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo edition test lint types unit audit dev stack sample dictionary docs clean
 
@@ -22,14 +25,13 @@ help:  ## List the commands
 install: $(VENV)/.installed  ## Set up .venv with the exact, tested versions (done once)
 
 # torch goes first and pinned: a CPU build is taken where one is offered, and nothing that depends
-# on torch pulls another. --no-compile: Python compiles what is used when it is first used, which is
-# a small part of what is installed.
+# on torch pulls another.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, but $(PYTHON) is {v[0]}.{v[1]}: run make with PYTHON=python3.11.")'
 	@echo "Installing into $(VENV) (once; a few minutes) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --no-compile -qq --disable-pip-version-check -c constraints.txt torch
-	@$(BIN)/python -m pip install --no-compile -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt torch
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: install  ## The whole graph on the bundled sample edition: offline, on a CPU, in minutes

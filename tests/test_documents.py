@@ -111,5 +111,6 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_files_that_a_page_names_are_there(page: Path) -> None:
     named = re.findall(r'`((?:docs|tests|benchmarks|naics_\w+|docker)/[\w./-]+)`', page.read_text())
-    missing = [name for name in named if not (ROOT / name).exists()]
+    # What a person makes, and git leaves out.
+    missing = [name for name in named if not (ROOT / name).exists() and name != 'docker/.env']
     assert missing == []

@@ -28,6 +28,24 @@ CONTENT = 'naics/data_version'
 SCORE = 'naics/score'
 
 
+class Release(NamedTuple):
+    """What is to be registered.
+
+    Attributes:
+        folder: its files, which are copied to where MLflow keeps models.
+        edition: its edition.
+        content: its data version; a version with the same one is taken as this.
+        score: by which versions are compared, more is better.
+        facts: what else is to stand on the version, as tags.
+    """
+
+    folder: Path
+    edition: str
+    content: str
+    score: float
+    facts: Mapping[str, str]
+
+
 class Registered(NamedTuple):
     """A released model in the registry.
 
@@ -48,24 +66,12 @@ class Registered(NamedTuple):
         return f'{MODEL} version {self.version} {what}{led}.'
 
 
-def register(
-    opened: Opened,
-    folder: Path,
-    *,
-    edition: str,
-    content: str,
-    score: float,
-    facts: Mapping[str, str],
-) -> Registered:
+def register(opened: Opened, release: Release) -> Registered:
     """Register a released model, and have the aliases lead to it where it is better.
 
     Args:
         opened: the run that made it.
-        folder: its files, which are copied to where MLflow keeps models.
-        edition: its edition.
-        content: its data version; a version with the same one is taken as this.
-        score: by which versions are compared, more is better.
-        facts: what else is to stand on the version, as tags.
+        release: the model.
 
     Raises:
         dagster.Failure: MLflow refuses, or does not answer. Another try goes on from there.
@@ -73,57 +79,45 @@ def register(
     from mlflow.exceptions import MlflowException
 
     try:
-        return _register(opened, folder, edition, content, score, facts)
+        return _register(opened, release)
     except MlflowException as error:
         raise dg.Failure(
-            f'The model is in {folder}, but MLflow did not register it: {first_line(error)}. See '
-            'to its server, then materialise this again.',
+            f'The model is in {release.folder}, but MLflow did not register it: '
+            f'{first_line(error)}. See to its server, then materialise this again.',
             allow_retries=False,
         ) from None
 
 
-def _register(
-    opened: Opened,
-    folder: Path,
-    edition: str,
-    content: str,
-    score: float,
-    facts: Mapping[str, str],
-) -> Registered:
+def _register(opened: Opened, release: Release) -> Registered:
     client = opened.client
     if not client.search_registered_models(f"name = '{MODEL}'"):
         client.create_registered_model(
             MODEL, description='NAICS codes in hyperbolic space, and the encoder of free text.'
         )
-    found = client.search_model_versions(f"name = '{MODEL}' AND tags.`{CONTENT}` = '{content}'")
-    version = found[0] if found else _new_version(opened, folder, edition, content, score, facts)
-    for alias in _aliases(client, edition):
+    found = client.search_model_versions(
+        f"name = '{MODEL}' AND tags.`{CONTENT}` = '{release.content}'"
+    )
+    version = found[0] if found else _new_version(opened, release)
+    for alias in _aliases(client, release.edition):
         holder = _holder(client, alias)
-        if holder is None or _is_better(edition, score, holder):
+        if holder is None or _is_better(release, holder):
             client.set_registered_model_alias(MODEL, alias, version.version)
     held = client.get_model_version(MODEL, version.version)
     return Registered(str(version.version), tuple(sorted(held.aliases)), not found)
 
 
-def _new_version(
-    opened: Opened,
-    folder: Path,
-    edition: str,
-    content: str,
-    score: float,
-    facts: Mapping[str, str],
-) -> ModelVersion:
+def _new_version(opened: Opened, release: Release) -> ModelVersion:
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
     client = opened.client
     model = client.create_logged_model(
         opened.experiment_id,
-        name=f'release-{re.sub("[^0-9A-Za-z_-]", "_", edition)}',
+        name=f'release-{re.sub("[^0-9A-Za-z_-]", "_", release.edition)}',
         source_run_id=opened.run_id,
         model_type='release',
-        tags={CONTENT: content, **facts},
+        tags={CONTENT: release.content, **release.facts},
     )
-    client.log_model_artifacts(model.model_id, str(folder))
+    client.log_model_artifacts(model.model_id, str(release.folder))
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     client.log_outputs(opened.run_id, [LoggedModelOutput(model.model_id, 0)])
     return client.create_model_version(
@@ -131,7 +125,12 @@ def _new_version(
         source=f'models:/{model.model_id}',
         run_id=opened.run_id,
         model_id=model.model_id,
-        tags={EDITION: edition, CONTENT: content, SCORE: repr(score), **facts},
+        tags={
+            EDITION: release.edition,
+            CONTENT: release.content,
+            SCORE: repr(release.score),
+            **release.facts,
+        },
     )
 
 
@@ -146,10 +145,10 @@ def _holder(client: MlflowClient, alias: str) -> ModelVersion | None:
     return None if version is None else client.get_model_version(MODEL, version)
 
 
-def _is_better(edition: str, score: float, holder: ModelVersion) -> bool:
+def _is_better(release: Release, holder: ModelVersion) -> bool:
     """Whether a model is better than another: of a newer edition, or of the same with more."""
     order = list(load_editions())
     theirs = holder.tags[EDITION]
-    if theirs != edition:
-        return theirs not in order or order.index(edition) > order.index(theirs)
-    return score > float(holder.tags[SCORE])
+    if theirs != release.edition:
+        return theirs not in order or order.index(release.edition) > order.index(theirs)
+    return release.score > float(holder.tags[SCORE])

@@ -8,7 +8,7 @@ from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 
 from naics_assets.definitions import defs
-from naics_assets.lib.mlflow_registry import MODEL, register
+from naics_assets.lib.mlflow_registry import MODEL, Release, register
 from naics_assets.lib.mlflow_tracker import MlflowTracker
 from naics_model.storage.files import read_json
 from naics_model.storage.layout import EditionFolder
@@ -107,9 +107,7 @@ def test_an_alias_leads_to_the_best_of_an_edition_and_of_the_newest(
                 ('2022', 'c', 0.5),
                 ('2017', 'f', 0.8),
             ):
-                registered = register(
-                    run.require(), files, edition=edition, content=content, score=score, facts={}
-                )
+                registered = register(run.require(), Release(files, edition, content, score, {}))
                 said.append(registered.sentence.removeprefix(f'{MODEL} version '))
 
     assert dg.materialize([releases], partition_key='any', resources={'mlflow': tracker}).success

@@ -6,7 +6,7 @@ import polars as pl
 from naics_assets.lib.asset import naics_asset, plain_errors
 from naics_assets.lib.gate import ReleaseGate
 from naics_assets.lib.metadata import markdown_table
-from naics_assets.lib.mlflow_registry import register
+from naics_assets.lib.mlflow_registry import Release, register
 from naics_assets.lib.mlflow_tracker import MlflowTracker
 from naics_assets.lib.paths import NaicsPaths
 from naics_model.release.bundle import release, verdict_rows
@@ -39,13 +39,10 @@ def model_bundle(
         released = release(paths.edition(edition), release_gate.thresholds)
         context.log.info(released.why)
         run.log_outcome(released.figures)
+        facts = {'naics/embeddings': released.which, 'naics/why': released.why}
         registered = register(
             run.require(),
-            released.folder,
-            edition=edition,
-            content=released.version,
-            score=released.score,
-            facts={'naics/embeddings': released.which, 'naics/why': released.why},
+            Release(released.folder, edition, released.version, released.score, facts),
         )
         context.log.info(registered.sentence)
     files = [path for path in released.folder.rglob('*') if path.is_file()]

@@ -134,6 +134,8 @@ class Place:
                     'NAICS_DATA_DIR': str(self.folder / 'data'),
                     'NAICS_PROFILE': str(self.profile),
                     'PYTHONPATH': os.pathsep.join([str(self.folder / 'code'), str(Path.cwd())]),
+                    # A rank that a test has stand still saves nothing: it is not waited for long.
+                    'TORCH_ELASTIC_SHUTDOWN_TIMEOUT': '5',
                 },
                 stdout=log,
                 stderr=log,

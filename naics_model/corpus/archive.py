@@ -55,8 +55,8 @@ def readable_copy(content: bytes, name: str) -> bytes:
     """
     try:
         parts = _unpacked(content, name)
-    except (RuntimeError, NotImplementedError) as error:
-        # Encrypted parts, or stronger ways to pack or lock them.
+    except RuntimeError as error:
+        # Encrypted parts; NotImplementedError, a subclass, for other ways to pack or lock them.
         raise WorkbookError(
             f'{name} is an .xlsx workbook that is encrypted or packed in an unknown way ({error}): '
             'save it again as .xlsx, without a password.'

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import json
 import socket
 import zipfile
 from pathlib import Path
 
+import httpx
 import openpyxl
 import pytest
 import tenacity
@@ -316,6 +318,22 @@ def test_no_network_says_so_and_keeps_the_old_file(tmp_path: Path) -> None:
     wanted = pointing_to(f'http://127.0.0.1:{port}/index.xlsx')
     with pytest.raises(SourceError, match=rf':{port}/index\.xlsx \(.+refused.*NAICS_SOURCE_DIR'):
         fetch_workbook(wanted, 'index', tmp_path)
+    assert (tmp_path / FILE).read_bytes() == GOOD
+
+
+def test_a_server_that_accepts_and_says_nothing_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    impatient = functools.partial(transfer.web_client, httpx.Timeout(0.1))
+    monkeypatch.setattr(transfer, 'web_client', impatient)
+    (tmp_path / FILE).write_bytes(GOOD)
+    lines: list[str] = []
+    # The system takes the connections; nobody ever answers them.
+    with socket.create_server(('127.0.0.1', 0)) as silent:
+        wanted = pointing_to(f'http://127.0.0.1:{silent.getsockname()[1]}/index.xlsx')
+        with pytest.raises(SourceError, match=r'\(timed out\): try again later, or set NAICS_'):
+            fetch_workbook(wanted, 'index', tmp_path, progress=lines.append)
+    assert len(lines) == download.ATTEMPTS
     assert (tmp_path / FILE).read_bytes() == GOOD
 
 

@@ -13,7 +13,7 @@ BIN  := $(VENV)/bin
 # Threads that wait for each other sleep and do not spin: several times faster on a busy machine.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-# A run is many processes, and each would compile the project's modules anew.
+# A run is many processes, and each would compile anew what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
@@ -25,13 +25,13 @@ help:  ## List the commands
 install: $(VENV)/.installed  ## Set up .venv with the exact, tested versions (done once)
 
 # torch goes first and pinned: a CPU build is taken where one is offered, and nothing that depends
-# on torch pulls another.
+# on torch pulls another. Most modules are never imported; the others are compiled when they are.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, but $(PYTHON) is {v[0]}.{v[1]}: run make with PYTHON=python3.11.")'
 	@echo "Installing into $(VENV) (once; a few minutes) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt torch
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check -c constraints.txt torch
+	@$(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: install  ## The whole graph on the bundled sample edition: offline, on a CPU, in minutes

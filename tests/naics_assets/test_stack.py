@@ -25,6 +25,7 @@ import pytest
 
 from naics_assets.lib.postgres import find_programs
 from naics_model.errors import ConfigurationError
+from tests.processes import is_alive
 
 pytestmark = pytest.mark.slow
 
@@ -115,14 +116,16 @@ class Stack:
         return httpx.post(address, json=question, timeout=60).raise_for_status().json()
 
     def launch(self, job: str, config: dict[str, Any], assets: list[str] | None = None) -> str:
-        """Launch a run of a job of the graph; return its id."""
+        """Launch a run of a job, of the edition where it is of assets; return its id."""
         job_of = {
             'repositoryLocationName': 'naics_assets',
             'repositoryName': '__repository__',
             'jobName': job,
         }
+        tags = []
         if assets:
             job_of['assetSelection'] = [{'path': [name]} for name in assets]
+            tags = [{'key': 'dagster/partition', 'value': EDITION}]
         launched = self.graphql(
             """mutation ($run: ExecutionParams!) {
                 launchRun(executionParams: $run) {
@@ -134,7 +137,7 @@ class Stack:
             run={
                 'selector': job_of,
                 'runConfigData': config,
-                'executionMetadata': {'tags': [{'key': 'dagster/partition', 'value': EDITION}]},
+                'executionMetadata': {'tags': tags},
             },
         )['launchRun']
         assert launched['__typename'] == 'LaunchRunSuccess', launched
@@ -276,7 +279,7 @@ def stack(data_dir: Path) -> Iterator[Stack]:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=SECONDS)
         assert process.returncode == 0
-        assert [left for left in everything if left.is_running()] == []
+        assert [left for left in everything if is_alive(left)] == []
     finally:
         for left in everything or supervisor.children(recursive=True):
             with suppress(psutil.Error):
@@ -323,6 +326,18 @@ def test_nothing_is_lost_when_services_are_killed(stack: Stack, finished: str) -
     for name in ('mlflow', 'webserver', 'daemon'):
         stack.kill(name)
     assert until(lambda: stack.facts(finished), 'all answer again') == before
+
+
+def test_cleaning_removes_from_the_database_what_nothing_needs(stack: Stack, finished: str) -> None:
+    before = stack.facts(finished)
+    runs = []
+    for dry_run in (True, False):
+        what = {'config': {'older_than_days': 0, 'dry_run': dry_run}}
+        runs.append(stack.launch('cleaning', {**IN_PROCESS, 'ops': {'remove_leftovers': what}}))
+        assert stack.await_end(runs[-1]) == 'SUCCESS'
+    # The first has made nothing, and so has the second, which is at work while it looks.
+    assert [bool(stack.run(run_id)) for run_id in runs] == [False, True]
+    assert stack.facts(finished) == before
 
 
 def test_a_run_whose_code_location_was_killed_is_tried_again(stack: Stack) -> None:

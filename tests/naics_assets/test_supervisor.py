@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from naics_assets.lib.supervisor import ServiceError, require_free
+from tests.processes import is_alive
 
 SECONDS = 60
 # Two services that tell of their starts and stops in `told`; `wait` leaves a process in the group.
@@ -100,7 +101,7 @@ def test_a_killed_service_is_started_again_without_what_it_left(tmp_path: Path) 
         (left,) = psutil.Process(first).children()
         os.kill(first, signal.SIGKILL)
         assert 'one was killed (SIGKILL); it is started again in 1 s.' in process.stdout.readline()
-        until(lambda: not left.is_running(), 'what it left is gone')
+        until(lambda: not is_alive(left), 'what it left is gone')
         until(
             lambda: (tmp_path / 'told').read_text().count('one starts') == 2,
             'it is started again',

@@ -27,6 +27,7 @@ from mlflow.entities import Run
 from naics_model.storage.files import read_json
 from naics_model.storage.layout import EditionFolder
 from naics_model.training.cli import PROFILES
+from tests.processes import is_alive
 
 pytestmark = pytest.mark.slow
 
@@ -214,14 +215,6 @@ def job_of(run: subprocess.Popen[bytes]) -> dict[str, psutil.Process]:
                 found[environment.get('RANK', 'leader')] = process
     assert set(found) == {'leader', '0', '1'}
     return found
-
-
-def is_alive(process: psutil.Process) -> bool:
-    # An orphan may stay a zombie, where nobody reaps it.
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def assert_all_end(processes: Collection[psutil.Process]) -> None:

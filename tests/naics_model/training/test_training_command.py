@@ -24,6 +24,7 @@ from naics_model.jobs.watchdog import LAUNCHER_PID
 from naics_model.storage.files import sha256_of
 from naics_model.training.cli import main
 from tests.forked import run_module
+from tests.processes import is_alive
 
 MODULE = 'naics_model.training'
 # All phases in a fit of four epochs, the last with clusters that are renewed.
@@ -304,7 +305,7 @@ def test_every_process_ends_with_the_launcher(
     assert said is not None
     assert len(ranks) == 2
     assert job.returncode != 0
-    assert [rank for rank in ranks if rank.is_running()] == []
+    assert [rank for rank in ranks if is_alive(rank)] == []
 
 
 def listen_addresses(job: subprocess.Popen[str], addresses: set[str]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from naics_model.checks import Check, no_rows
-from naics_model.corpus.editions import Edition
+from naics_model.corpus.editions import Edition, shown_editions_file
 from naics_model.corpus.manual import (
     read_codes,
     read_cross_references,
@@ -155,7 +155,7 @@ def check_descriptions(frame: pl.DataFrame, edition: Edition) -> list[Check]:
             sentence=f'{frame.height:,} codes, as edition {edition.name} has on each level.'
             if not wrong
             else f'The number of codes differs from edition {edition.name} on some levels; if the '
-            'Bureau changed it, change `counts` in naics_model/corpus/editions.toml.',
+            f'Bureau changed it, change `counts` in {shown_editions_file()}.',
             offending=tuple(wrong),
         ),
         check_nulls(TABLE, frame),

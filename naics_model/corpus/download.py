@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import tenacity
 
-from naics_model.corpus.editions import PACKAGED_WORKBOOKS, Edition, Workbook
+from naics_model.corpus.editions import PACKAGED_WORKBOOKS, Edition, Workbook, shown_editions_file
 from naics_model.corpus.provenance import (
     PACKAGED,
     Provenance,
@@ -32,7 +32,11 @@ from naics_model.storage.files import read_steady, write_bytes
 ATTEMPTS = 4
 RETRY_WAIT = tenacity.wait_exponential_jitter(initial=1, max=20)
 _LATER = 'try again later'
-OUT_OF_DATE = 'its address in naics_model/corpus/editions.toml is out of date; correct it there'
+
+
+def out_of_date() -> str:
+    """Return what to do about an address where nothing is any more."""
+    return f'its address in {shown_editions_file()} is out of date; correct it there'
 
 
 def fetch_workbook(
@@ -171,7 +175,7 @@ def _download(
     if url is None:
         raise SourceError(
             f'The {workbook.name} workbook of edition {edition.name} has no URL: add one to '
-            'naics_model/corpus/editions.toml.'
+            f'{shown_editions_file()}.'
         )
     target = folder / workbook.file
     present = read_provenance(target, workbook)
@@ -198,7 +202,7 @@ def _download(
     except httpx.HTTPStatusError as error:
         status = error.response.status_code
         gone = status in (httpx.codes.NOT_FOUND, httpx.codes.GONE)
-        remedy = OUT_OF_DATE if gone else _LATER
+        remedy = out_of_date() if gone else _LATER
         raise _unavailable(edition, workbook, f'HTTP {status}', remedy) from error
     except httpx.HTTPError as error:
         reason = str(error) or type(error).__name__

@@ -110,6 +110,12 @@ def editions_file() -> Path:
     return Path(own).absolute() if own else PACKAGED_EDITIONS
 
 
+def shown_editions_file() -> str:
+    """Return the name of that file in a sentence: as in the repository, or a person's own path."""
+    file = editions_file()
+    return 'naics_model/corpus/editions.toml' if file == PACKAGED_EDITIONS else str(file)
+
+
 def load_editions() -> Mapping[str, Edition]:
     """Return all editions by name, oldest first, with the bundled `sample` before them.
 

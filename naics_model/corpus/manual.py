@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from naics_model.corpus.editions import Edition, Workbook
+from naics_model.corpus.editions import Edition, Workbook, shown_editions_file
 from naics_model.corpus.provenance import CORRECT, described
 from naics_model.corpus.text import DescriptionParts, cross_reference_sentence, take_apart, tidy
 from naics_model.corpus.workbooks import read_table
@@ -71,7 +71,7 @@ def read_codes(edition: Edition, path: Path) -> PrintedCodes:
         raise DataError(
             f'{described(path)} has not as many codes as edition {edition.name} ({levels}): fetch '
             'the published one, or, if the Bureau changed the number of codes, change `counts` in '
-            'naics_model/corpus/editions.toml.'
+            f'{shown_editions_file()}.'
         )
     return codes
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 
+from naics_model.corpus.editions import shown_editions_file
 from naics_model.errors import SourceError, without_passwords
 from naics_model.storage.files import writing
 
@@ -70,7 +71,7 @@ def check_size(size: int, url: str) -> None:
     if size > SIZE_LIMIT:
         raise SourceError(
             f'{without_passwords(url)} is larger than {SIZE_LIMIT // 2**20} MiB, so it is no NAICS '
-            'workbook: check its URL in naics_model/corpus/editions.toml.'
+            f'workbook: check its URL in {shown_editions_file()}.'
         )
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import httpx
 
-from naics_model.corpus.download import OUT_OF_DATE, file_in, source_path
-from naics_model.corpus.editions import Edition, Workbook, expected_editions
+from naics_model.corpus.download import file_in, out_of_date, source_path
+from naics_model.corpus.editions import Edition, Workbook, expected_editions, shown_editions_file
 from naics_model.corpus.provenance import Provenance, read_provenance
 from naics_model.corpus.transfer import check_size, version_of, web_client
 from naics_model.errors import DataError, SourceError, first_line, without_passwords
@@ -225,7 +225,7 @@ def _published(workbook: Workbook, present: Provenance, before: Answer | None, w
     url = workbook.url
     if url is None:
         raise SourceError(
-            f'The {workbook.name} workbook has no URL: add one to naics_model/corpus/editions.toml.'
+            f'The {workbook.name} workbook has no URL: add one to {shown_editions_file()}.'
         )
     response = web.head(url)
     if response.status_code in _NO_HEAD:
@@ -261,7 +261,7 @@ def _is_page(response: httpx.Response) -> bool:
 
 def _check_status(response: httpx.Response, url: str) -> None:
     if response.is_error:
-        remedy = OUT_OF_DATE if response.status_code in _GONE else 'the next look asks again'
+        remedy = out_of_date() if response.status_code in _GONE else 'the next look asks again'
         shown = without_passwords(url)
         raise SourceError(f'{shown} answers with HTTP {response.status_code}: {remedy}.')
 

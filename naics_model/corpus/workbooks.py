@@ -16,12 +16,15 @@ import fastexcel
 import polars as pl
 
 from naics_model.corpus.archive import CELLS_LIMIT, UNPACKED_LIMIT, readable_copy, too_large
-from naics_model.corpus.editions import Workbook
+from naics_model.corpus.editions import Workbook, shown_editions_file
 from naics_model.errors import WorkbookError
 from naics_model.storage.files import read_steady
 
 CSV = '.csv'
-_RENAMED = 'if the Census Bureau renamed it, change naics_model/corpus/editions.toml.'
+
+
+def _renamed() -> str:
+    return f'if the Census Bureau renamed it, change {shown_editions_file()}.'
 
 
 def check_layout(content: bytes, workbook: Workbook, suffix: str, *, name: str) -> None:
@@ -108,7 +111,7 @@ def _columns(cells: pl.DataFrame, workbook: Workbook, place: str) -> pl.DataFram
     if missing:
         raise WorkbookError(
             f'{place} has no column {_listed(missing)} in row {workbook.header}: it has '
-            f'{_listed(filter(None, found))}; {_RENAMED}'
+            f'{_listed(filter(None, found))}; {_renamed()}'
         )
     columns = [
         pl.col(cells.columns[found.index(theirs)]).alias(ours) for ours, theirs in wanted.items()
@@ -128,7 +131,7 @@ def _excel_cells(content: bytes, sheet: str, name: str) -> pl.DataFrame:
     if sheet not in reader.sheet_names:
         raise WorkbookError(
             f'{name} has no sheet {sheet!r}: its sheets are {_listed(reader.sheet_names)}; '
-            f'{_RENAMED}'
+            f'{_renamed()}'
         )
     return _cells(reader, sheet, name)
 

@@ -10,12 +10,14 @@ import pytest
 from naics_model.cli import main
 from naics_model.corpus.editions import (
     PACKAGED_EDITIONS,
+    PACKAGED_WORKBOOKS,
     edition,
     editions_file,
     expected_editions,
     load_editions,
 )
-from naics_model.errors import ConfigurationError
+from naics_model.corpus.manual import read_codes
+from naics_model.errors import ConfigurationError, DataError
 
 EVERY_TABLE = {'codes', 'descriptions', 'index', 'cross_references'}
 
@@ -121,6 +123,9 @@ def test_a_file_of_one_s_own_takes_the_place_of_the_packaged_one(
     own.write_text(text.replace("'North American", "'My North American"), encoding='utf-8')
     monkeypatch.setenv('NAICS_EDITIONS_FILE', str(own))
     assert edition('2022').title.startswith('My North American')
+    # And in what a person is told to change.
+    with pytest.raises(DataError, match=f'change `counts` in {own}'):
+        read_codes(edition('2022'), PACKAGED_WORKBOOKS / edition('sample').workbook('codes').file)
 
 
 def test_a_file_of_one_s_own_may_be_named_in_the_folder_s_env_file(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -13,24 +12,29 @@ from naics_assets.lib.environment import prepare_environment
 from naics_assets.lib.supervisor import HOST, Service, require_free, serve
 from naics_model.errors import NaicsError
 
+WORKSPACE = Path('workspace.yaml')
+
 
 def services(port: int, mlflow_port: int, log: Path) -> list[Service]:
-    """Return both, as local as can be: their databases are files.
+    """Return all, as local as can be: their databases are files.
+
+    Not `dagster dev`, whose webserver takes commands from any page (`naics_assets/webserver.py`).
 
     Args:
         port: of Dagster's UI.
         mlflow_port: of MLflow's.
         log: MLflow's; what Dagster says is for the terminal.
     """
-    mlflow, dagster = programs.mlflow_server(HOST, mlflow_port), programs.dagster_dev(port)
+    mlflow = programs.mlflow_server(HOST, mlflow_port)
+    webserver, daemon = programs.webserver(HOST, port, WORKSPACE), programs.daemon(WORKSPACE)
     environment = {
         'MLFLOW_BACKEND_STORE_URI': os.environ['MLFLOW_TRACKING_URI'],
         **programs.MLFLOW_ENVIRONMENT,
     }
     return [
         Service('MLflow', mlflow.command, mlflow.check, environment, log),
-        # On SIGINT it stops what it has started itself.
-        Service('Dagster', dagster.command, dagster.check, stop_signal=signal.SIGINT),
+        Service('Dagster', webserver.command, webserver.check),
+        Service("Dagster's daemon", daemon.command, daemon.check),
     ]
 
 
@@ -50,7 +54,7 @@ def main() -> int:
                 f'Dagster  http://{HOST}:{given.port}',
                 f'MLflow   http://{HOST}:{given.mlflow_port}/{programs.MLFLOW_RUNS}   '
                 f'(its log: {log})',
-                'Ctrl-C stops both.',
+                'Ctrl-C stops all.',
             ],
         )
     except NaicsError as error:

@@ -27,7 +27,6 @@ def resources() -> dg.Definitions:
                 profile=os.environ.get('NAICS_PROFILE') or 'smoke',
                 processes=int(os.environ.get('NAICS_PROCESSES') or '0'),
                 max_steps=int(os.environ.get('NAICS_MAX_STEPS') or '0'),
-                launch=os.environ.get('NAICS_LAUNCH', ''),
             ),
             'release_gate': ReleaseGate(),
             'mlflow': MlflowTracker(

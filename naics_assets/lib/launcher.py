@@ -46,6 +46,10 @@ _KILLED_RANK = re.compile(r'Signal \d+ \((SIG\w+)\) received by PID \d+')
 Hear = Callable[[Sequence[Any]], None]
 """Takes what a job has told since the last time."""
 
+LAUNCH = 'NAICS_LAUNCH'
+"""The environment variable of what stands in place of `python -m` before a job that trains, to
+start it on several machines: `srun torchrun --nnodes 2 … -m`. No setting of a run, because a run's
+settings come from whoever reaches the UI, and this is a command."""
 RETRIES = 2
 RETRY_SECONDS = 5
 
@@ -62,14 +66,11 @@ class JobLauncher(dg.ConfigurableResource):
         processes: of a job that trains (one for each GPU); 0 is what the profile says.
         max_steps: the most steps of a job that trains, for a try of the whole graph; 0 is what the
             profile says.
-        launch: what stands in place of `python -m` before a job that trains, to start it on several
-            machines: `srun torchrun --nnodes 2 … -m`.
     """
 
     profile: str = 'smoke'
     processes: int = 0
     max_steps: int = 0
-    launch: str = ''
 
     @property
     def choices(self) -> dict[str, str]:
@@ -120,7 +121,7 @@ class JobLauncher(dg.ConfigurableResource):
                 [*arguments, *settings],
                 run_dir / 'result.json',
                 hear,
-                launch=shlex.split(self.launch),
+                launch=shlex.split(os.environ.get(LAUNCH, '')),
             )
         except Crash as crash:
             context.log.warning(str(crash.description).partition('\n')[0])

@@ -74,7 +74,7 @@ def webserver(host: str, port: int, workspace: Path | PurePosixPath) -> Program:
     """Return Dagster's UI and GraphQL."""
     address = ('--host', host, '--port', str(port))
     return Program(
-        python('dagster_webserver', *address, '--workspace', workspace.as_posix()),
+        python('naics_assets.webserver', *address, '--workspace', workspace.as_posix()),
         _get(f'http://{HOST}:{port}/server_info'),
     )
 
@@ -87,18 +87,6 @@ def daemon(workspace: Path | PurePosixPath) -> Program:
     return Program(
         python('dagster._daemon', 'run', '--workspace', workspace.as_posix()),
         python('dagster._daemon', 'liveness-check'),
-    )
-
-
-def dagster_dev(port: int) -> Program:
-    """Return webserver, daemon and code location of a developer's machine, as Dagster starts them.
-
-    The settings of the instance are those of `DAGSTER_HOME`.
-    """
-    address = ('--host', HOST, '--port', str(port))
-    return Program(
-        python('dagster', 'dev', '--workspace', 'workspace.yaml', *address),
-        _get(f'http://{HOST}:{port}/server_info'),
     )
 
 

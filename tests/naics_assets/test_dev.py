@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import httpx
 import psutil
 import pytest
 
@@ -92,6 +93,13 @@ def test_both_servers_answer_and_nothing_listens_beyond_this_machine(tmp_path: P
         # Every user of a machine can read the command lines of all.
         assert any('mlflow server' in words for words in shown)
         assert not [words for words in shown if 's3cret' in words]
+        # Nor does a page of somebody else's get to Dagster through a browser on this machine.
+        graphql = f'http://127.0.0.1:{ports[0]}/graphql'
+        question = {'query': '{ version }'}
+        assert httpx.post(graphql, json=question).json()['data']['version']
+        assert httpx.get(graphql, params=question).status_code == 403
+        for headers in ({'host': 'evil.example'}, {'origin': 'http://evil.example'}):
+            assert httpx.post(graphql, json=question, headers=headers).status_code == 403
         os.killpg(dev.pid, signal.SIGINT)
         assert dev.wait(PATIENCE) == 0, log.read_text()
     finally:

@@ -3,9 +3,11 @@
 import os
 import signal
 import subprocess
+import sys
 import textwrap
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import dagster as dg
 import psutil
 import pytest
 
+from naics_assets.definitions import defs
 from naics_assets.lib import launcher
 from naics_assets.lib.launcher import Crash, JobLauncher, _failure, _Said, _stop
 from naics_model.storage.files import write_json
@@ -191,3 +194,20 @@ def test_stopping_an_ended_job_does_nothing() -> None:
     process.wait()
     _stop(process, 'nothing')
     assert process.returncode == 0
+
+
+def test_what_starts_a_job_is_told_by_the_environment_alone(
+    job_module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, told = tmp_path / 'launch', tmp_path / 'told'
+    script.write_text(f'#!/bin/sh\necho "$@" > {told}\nexec {sys.executable} -m "$@"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv('NAICS_LAUNCH', f'{script}')
+    assert run_asset('trains', job_module, tmp_path / 'result.json').success
+    assert told.read_text().startswith(f'{job_module} trains ')
+    # Whoever reaches the UI chooses a run's settings, and so may choose no command.
+    job = defs().resolve_job_def('full_edition')
+    for setting, known in (('max_steps', True), ('launch', False)):
+        config = {'resources': {'jobs': {'config': {setting: 2}}}}
+        with nullcontext() if known else pytest.raises(dg.DagsterInvalidConfigError):
+            dg.validate_run_config(job, config)

@@ -43,7 +43,7 @@ MARKS = {
     'postgres': '/postgres ',
     'mlflow': ' mlflow server ',
     'code': ' dagster api grpc ',
-    'webserver': ' dagster_webserver ',
+    'webserver': ' naics_assets.webserver ',
     'daemon': ' dagster._daemon run ',
 }
 # In one process, for a step's own takes seconds to start.

@@ -80,7 +80,8 @@ def register(opened: Opened, release: Release) -> Registered:
 
     try:
         return _register(opened, release)
-    except MlflowException as error:
+    except (MlflowException, OSError) as error:
+        # requests' errors are of the second kind; they name the address with its password.
         raise dg.Failure(
             f'The model is in {release.folder}, but MLflow did not register it: '
             f'{first_line(error)}. See to its server, then materialise this again.',

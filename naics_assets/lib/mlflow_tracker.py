@@ -226,10 +226,19 @@ class MlflowTracker(dg.ConfigurableResource):
         found = client.get_experiment_by_name(self.experiment)
         if found is not None:
             return str(found.experiment_id)
+        from mlflow.exceptions import MlflowException
+
         location = Path(self.artifact_folder).absolute().as_uri() if self.artifact_folder else None
-        return client.create_experiment(
-            self.experiment, artifact_location=location, tags={EXPERIMENT_KIND: MODEL_TRAINING}
-        )
+        try:
+            return client.create_experiment(
+                self.experiment, artifact_location=location, tags={EXPERIMENT_KIND: MODEL_TRAINING}
+            )
+        except MlflowException:
+            # Another step of the first run was faster.
+            found = client.get_experiment_by_name(self.experiment)
+            if found is None:
+                raise
+            return str(found.experiment_id)
 
     def _parent_run(
         self, client: MlflowClient, experiment_id: str, step: _Step
@@ -238,18 +247,20 @@ class MlflowTracker(dg.ConfigurableResource):
         the first job.
         """
         run_id = step.dagster_run_id
-        found = client.search_runs(
-            [experiment_id],
-            f"tags.`{DAGSTER_RUN_ID}` = '{run_id}' AND tags.`naics/role` = 'pipeline'",
-        )
-        if found:
-            return str(found[0].info.run_id), False
+        of_this = f"tags.`{DAGSTER_RUN_ID}` = '{run_id}' AND tags.`naics/role` = 'pipeline'"
+        for parent in _all_runs(client, experiment_id, of_this):
+            return str(parent.info.run_id), False
         tags = {
             'naics/role': 'pipeline',
             RUN_NAME: f'{step.edition} · {run_id[:8]}',
             **self._links(step, f'The graph for edition {step.edition}'),
         }
-        return str(client.create_run(experiment_id, tags=tags).info.run_id), True
+        made = str(client.create_run(experiment_id, tags=tags).info.run_id)
+        # Steps begin beside each other, and another may have made one meanwhile: the oldest is it.
+        oldest = next(_all_runs(client, experiment_id, of_this)).info.run_id
+        if oldest != made:
+            client.delete_run(made)
+        return str(oldest), oldest == made
 
 
 def _all_runs(client: MlflowClient, experiment_id: str, condition: str) -> Iterator[Run]:

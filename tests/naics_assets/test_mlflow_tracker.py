@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 
 import dagster as dg
@@ -13,7 +14,8 @@ from mlflow.entities import Run
 from PIL import Image
 
 from naics_assets.definitions import defs
-from naics_assets.lib.mlflow_tracker import MlflowTracker
+from naics_assets.lib import mlflow_tracker
+from naics_assets.lib.mlflow_tracker import MlflowTracker, _Step
 from naics_model.jobs.processes import this_process
 
 EDITION = dg.StaticPartitionsDefinition(['sample'])
@@ -78,6 +80,28 @@ def test_a_job_gets_a_nested_run_under_the_dagster_run(tracker: MlflowTracker) -
     assert made.metadata['mlflow_run'].value == where + job.info.run_id
     assert job.data.metrics == parent.data.metrics == {'loss': 0.5}
     assert {run.info.status for run in runs.values()} == {'FINISHED'}
+
+
+def test_steps_that_begin_at_once_share_the_run_above_them(
+    tracker: MlflowTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of two finds nothing there yet, and makes it."""
+    client, step = MlflowClient(tracker.tracking_uri), _Step('0123', 'good', 'sample', '', ())
+
+    def blind(at: set[int], where: object, name: str, nothing: object) -> None:
+        real, looks = getattr(where, name), count()
+        monkeypatch.setattr(
+            where, name, lambda *given: real(*given) if next(looks) not in at else nothing
+        )
+
+    blind({0, 1}, MlflowClient, 'get_experiment_by_name', None)
+    experiments = [tracker._experiment_id(client) for _ in range(2)]
+    assert len(set(experiments)) == 1
+    blind({0, 2}, mlflow_tracker, '_all_runs', iter(()))
+    parents = [tracker._parent_run(client, experiments[0], step) for _ in range(2)]
+    assert parents == [(parents[0][0], True), (parents[0][0], False)]
+    [left] = client.search_runs(experiments)
+    assert left.info.run_id == parents[0][0]
 
 
 def test_a_failed_job_leaves_nothing_running(tracker: MlflowTracker) -> None:

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import requests
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
+from mlflow.exceptions import MlflowException
 
 from naics_assets.definitions import defs
 from naics_assets.lib.mlflow_registry import MODEL, Release, register
@@ -128,18 +130,28 @@ def test_an_alias_leads_to_the_best_of_an_edition_and_of_the_newest(
     assert (Path(taken) / 'encoder' / 'config.json').is_file()
 
 
+@pytest.mark.parametrize(
+    ('error', 'said'),
+    [
+        (MlflowException('the disk is full'), 'the disk is full.'),
+        # A proxy before the server; MLflow lets what requests raises through.
+        (
+            requests.HTTPError('413 Too Large for url: http://me:s3cret@h/files'),
+            '413 Too Large for url: http://h/files.',
+        ),
+    ],
+)
 def test_a_registry_that_refuses_is_told_and_the_files_stay(
-    folder: EditionFolder, monkeypatch: pytest.MonkeyPatch
+    folder: EditionFolder, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
 ) -> None:
-    from mlflow.exceptions import MlflowException
-
     def refuse(*_: object, **__: object) -> None:
-        raise MlflowException('the disk is full')
+        raise error
 
     monkeypatch.setattr(MlflowClient, 'create_model_version', refuse)
     result = run(folder, monkeypatch, {})
     assert not result.success
     failure = result.failure_data_for_node('model_bundle')
     assert failure is not None
-    assert 'but MLflow did not register it: the disk is full.' in str(failure.error)
+    assert f'but MLflow did not register it: {said}' in str(failure.error)
+    assert 's3cret' not in str(failure.error)
     assert (folder.release / 'release.json').is_file()

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import naics_assets
 from naics_assets.lib import programs
-from naics_assets.lib.environment import prepare_environment
+from naics_assets.lib.environment import prepare_environment, stack_home, stack_state
 from naics_assets.lib.postgres import Cluster
 from naics_assets.lib.programs import Program
 from naics_assets.lib.supervisor import HOST, Service, require_free, serve
@@ -35,6 +36,23 @@ class Ports:
     postgres_port: int
 
 
+def dagster_environment(ports: Ports, data_dir: Path, cluster: Cluster) -> dict[str, str]:
+    """Return what Dagster's processes are told, and every command that is to ask the same."""
+    dagster_url, mlflow_url = f'http://{HOST}:{ports.port}', f'http://{HOST}:{ports.mlflow_port}'
+    return {
+        'PGPASSFILE': str(cluster.passwords),
+        'DAGSTER_HOME': str(stack_home(data_dir)),
+        'DAGSTER_POSTGRES_URL': cluster.url('dagster'),
+        'NAICS_COMPUTE_LOGS': str(stack_state(data_dir) / 'compute_logs'),
+        'NAICS_CODE_HOST': HOST,
+        'NAICS_CODE_PORT': str(ports.code_port),
+        'NAICS_DATA_DIR': str(data_dir),
+        'NAICS_DAGSTER_URL': os.environ.get('NAICS_DAGSTER_URL') or dagster_url,
+        'NAICS_MLFLOW_URL': os.environ.get('NAICS_MLFLOW_URL') or mlflow_url,
+        'MLFLOW_TRACKING_URI': mlflow_url,
+    }
+
+
 def services(ports: Ports, data_dir: Path, cluster: Cluster) -> list[Service]:
     """Return the services in the order of their starts.
 
@@ -43,25 +61,12 @@ def services(ports: Ports, data_dir: Path, cluster: Cluster) -> list[Service]:
         data_dir: the data folder; their state is in its folder `stack`.
         cluster: the databases.
     """
-    state, workspace = data_dir / 'stack', SETTINGS / 'workspace.yaml'
-    dagster_url, mlflow_url = f'http://{HOST}:{ports.port}', f'http://{HOST}:{ports.mlflow_port}'
-    database = {'PGPASSFILE': str(cluster.passwords)}
+    state, workspace = stack_state(data_dir), SETTINGS / 'workspace.yaml'
+    for_dagster = dagster_environment(ports, data_dir, cluster)
     for_mlflow = {
-        **database,
+        'PGPASSFILE': str(cluster.passwords),
         'MLFLOW_BACKEND_STORE_URI': cluster.url('mlflow'),
         **programs.MLFLOW_ENVIRONMENT,
-    }
-    for_dagster = {
-        **database,
-        'DAGSTER_HOME': str(state / 'dagster_home'),
-        'DAGSTER_POSTGRES_URL': cluster.url('dagster'),
-        'NAICS_COMPUTE_LOGS': str(state / 'compute_logs'),
-        'NAICS_CODE_HOST': HOST,
-        'NAICS_CODE_PORT': str(ports.code_port),
-        'NAICS_DATA_DIR': str(data_dir),
-        'NAICS_DAGSTER_URL': os.environ.get('NAICS_DAGSTER_URL') or dagster_url,
-        'NAICS_MLFLOW_URL': os.environ.get('NAICS_MLFLOW_URL') or mlflow_url,
-        'MLFLOW_TRACKING_URI': mlflow_url,
     }
 
     def service(name: str, program: Program, environment: dict[str, str]) -> Service:
@@ -88,11 +93,21 @@ def main() -> int:
     parser.add_argument(
         '--databases-only', action='store_true', help='PostgreSQL alone, to restore or to migrate'
     )
+    parser.add_argument(
+        '--environment',
+        action='store_true',
+        help='start nothing: print what a shell is to be told, so that its commands ask the stack',
+    )
     given = parser.parse_args()
     prepare_environment()
     ports = Ports(given.port, given.mlflow_port, given.code_port, given.postgres_port)
     data_dir = Path(os.environ['NAICS_DATA_DIR'])
-    state = data_dir / 'stack'
+    state = stack_state(data_dir)
+    cluster = Cluster(state / 'postgres', state / 'passwords', ports.postgres_port)
+    if given.environment:
+        for name, value in dagster_environment(ports, data_dir, cluster).items():
+            print(f'export {name}={shlex.quote(value)}')
+        return 0
     if given.databases_only:
         listening = {'postgres_port': ports.postgres_port}
         shown = [f'PostgreSQL  {HOST}:{ports.postgres_port}']
@@ -104,12 +119,11 @@ def main() -> int:
         ]
     try:
         require_free(listening)
-        cluster = Cluster(state / 'postgres', state / 'passwords', ports.postgres_port)
         (state / 'logs').mkdir(parents=True, exist_ok=True)
         cluster.create(SETTINGS / 'databases.sql')
         # Dagster keeps files of its own beside its settings.
         settings = (SETTINGS / 'dagster.yaml').read_bytes()
-        write_bytes(settings, state / 'dagster_home' / 'dagster.yaml')
+        write_bytes(settings, stack_home(data_dir) / 'dagster.yaml')
         print(f'Starting; logs are in {state / "logs"}.', flush=True)
         started = services(ports, data_dir, cluster)
         serve(started[:1] if given.databases_only else started, [*shown, 'Ctrl-C stops all.'])

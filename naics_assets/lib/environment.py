@@ -31,6 +31,28 @@ def complete_environment() -> None:
     os.environ.setdefault('MLFLOW_DISABLE_TELEMETRY', 'true')
 
 
+def stack_state(data_dir: Path) -> Path:
+    """Return where `make stack` keeps what is its own: databases, logs, settings."""
+    return data_dir / 'stack'
+
+
+def stack_home(data_dir: Path) -> Path:
+    """Return the DAGSTER_HOME of that stack."""
+    return stack_state(data_dir) / 'dagster_home'
+
+
+def is_beside_a_stack(home: Path, data_dir: Path) -> bool:
+    """Return whether a data folder is a stack's, and `home` is another Dagster's: what its runs and
+    registered models need is not known there.
+    """
+    of_stack = stack_home(data_dir)
+    return of_stack.is_dir() and not (home.is_dir() and of_stack.samefile(home))
+
+
+ASK_THE_STACK = 'eval "$(.venv/bin/python -m naics_assets.stack --environment)"'
+"""The command that has the others of a shell ask the stack."""
+
+
 def default_tracking_uri() -> str:
     """Return a database file in the data folder: MLflow no longer keeps runs in plain folders."""
     return f'sqlite:///{default_data_dir() / "mlflow.db"}'

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import dagster as dg
 
+from naics_assets.lib.environment import ASK_THE_STACK, is_beside_a_stack
 from naics_assets.lib.mlflow_tracker import knock
 from naics_assets.upkeep import dagster_runs, mlflow_runs
 from naics_assets.upkeep.dagster_runs import PastRun
 from naics_assets.upkeep.mlflow_runs import TrackedRun
-from naics_model.errors import NaicsError, first_line, without_passwords
+from naics_model.errors import ConfigurationError, NaicsError, first_line, without_passwords
 from naics_model.upkeep import leftovers
 from naics_model.upkeep.leftovers import Leftover
 
@@ -71,8 +72,14 @@ def plan(
         before: only what is older, in seconds since the epoch.
 
     Raises:
-        NaicsError: MLflow does not answer, so that it is not known what registered models need.
+        NaicsError: MLflow does not answer, so that it is not known what registered models need; or
+            the data folder is a stack's, and the instance another.
     """
+    if is_beside_a_stack(Path(instance.root_directory), data_dir):
+        raise ConfigurationError(
+            f'{data_dir} is the data folder of a stack, and what its models need is known there '
+            f'alone: {ASK_THE_STACK}, then clean again.'
+        )
     tracked, kept = _tracked(tracking_uri, experiment)
     also = mlflow_runs.needed_dagster_runs(tracked, kept)
     runs = dagster_runs.list_runs(instance)

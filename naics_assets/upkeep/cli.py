@@ -74,6 +74,7 @@ def _findings() -> Iterator[Finding]:
     yield from health.check_data(data_dir)
     yield services.check_port('Dagster', 3000, '/server_info', 'dagster_webserver_version', 'PORT')
     yield services.check_port('MLflow', 5000, '/health', 'OK', 'MLFLOW_PORT')
+    yield from services.check_stack(data_dir)
     yield services.check_instance()
     yield services.check_tracker(os.environ['MLFLOW_TRACKING_URI'], EXPERIMENT)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 
+from naics_assets.lib.environment import ASK_THE_STACK, is_beside_a_stack, stack_state
 from naics_model.errors import first_line, without_passwords
 from naics_model.upkeep.health import Finding
 
@@ -73,6 +75,17 @@ def check_instance() -> Finding:
             'upgrade: dagster instance migrate',
         )
     return Finding(what, 'ok', f'{runs:,} runs, in {home} ({storage})')
+
+
+def check_stack(data_dir: Path) -> Iterator[Finding]:
+    """Say so where the data folder is a stack's, and this process asks another Dagster."""
+    if is_beside_a_stack(Path(os.environ['DAGSTER_HOME']), data_dir):
+        yield Finding(
+            'stack',
+            'warning',
+            f'{stack_state(data_dir)} is there, but Dagster and MLflow below are not its own',
+            ASK_THE_STACK,
+        )
 
 
 def check_tracker(tracking_uri: str, experiment: str) -> Finding:

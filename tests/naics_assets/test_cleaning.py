@@ -211,6 +211,17 @@ def test_the_command_tells_and_removes_nothing(
     assert history.runs['replaced'] not in capsys.readouterr().out
 
 
+def test_a_stack_s_data_are_not_cleaned_by_what_another_dagster_knows(history: History) -> None:
+    home = history.data_dir / 'stack' / 'dagster_home'
+    home.mkdir(parents=True)
+    with pytest.raises(NaicsError, match=r'is the data folder of a stack.*stack --environment'):
+        history.plan()
+    home.rmdir()
+    home.symlink_to(history.instance.root_directory)
+    assert history.plan().runs
+    home.unlink()
+
+
 def test_a_dry_run_of_the_job_tells_and_the_job_removes(history: History) -> None:
     """The last of this file: the runs of the others are gone afterwards."""
     resources = {

@@ -46,6 +46,17 @@ def test_dagster_s_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert health.check_instance().state == 'problem'
 
 
+def test_a_stack_that_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('DAGSTER_HOME', str(tmp_path / 'home'))
+    assert list(health.check_stack(tmp_path)) == []
+    home = tmp_path / 'stack' / 'dagster_home'
+    home.mkdir(parents=True)
+    [found] = health.check_stack(tmp_path)
+    assert (found.state, found.what) == ('warning', 'stack')
+    monkeypatch.setenv('DAGSTER_HOME', str(home))
+    assert list(health.check_stack(tmp_path)) == []
+
+
 def test_mlflow_s_database_or_server(tmp_path: Path) -> None:
     none = health.check_tracker(f'sqlite:///{tmp_path / "mlflow.db"}', 'naics')
     assert none.state == 'ok'

@@ -76,6 +76,6 @@ dictionary: install  ## Write docs/dataset_specification.md anew from the code
 docs: install  ## The documentation as a site: site/index.html
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs site
 
-clean:  ## Remove ./data and the runs in ./dagster_home; keeps the installation
-	rm -rf data
-	find dagster_home -mindepth 1 ! -name dagster.yaml -delete
+clean:  ## Remove ./data but for a stack, and the runs in ./dagster_home; keeps the installation
+	@test ! -d data || find data -mindepth 1 -maxdepth 1 ! -name stack -exec rm -r {} +
+	@find dagster_home -mindepth 1 ! -name dagster.yaml -delete

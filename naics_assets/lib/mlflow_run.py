@@ -117,9 +117,9 @@ class JobRun:
         groups stand in the order of the alphabet.
 
         Args:
-            metrics: by name.
+            metrics: by name, such as `text_nearest/warm_hard/hit_at_1`.
         """
-        named = {f'at a glance/{name.replace("/", " ")}': v for name, v in metrics.items()}
+        named = {_headline(name): value for name, value in metrics.items()}
         self.write(*final_figures(named, of_parent=True))
 
     def log_choices(self, choices: Mapping[str, str]) -> None:
@@ -224,3 +224,12 @@ def not_opened(error: BaseException) -> dg.Failure:
         'Start its server, or have MLFLOW_TRACKING_URI name another.',
         allow_retries=False,
     )
+
+
+def _headline(name: str) -> str:
+    """Return a figure's name over a chart, which has room for some twenty characters: what is
+    measured first, so that one measure of all models stands together.
+    """
+    model, part, measure = name.split('/')
+    hard = ' hard' if part.endswith('_hard') else ''
+    return f'all/{measure}{hard} {model.replace("_nearest", " known")}'

@@ -91,7 +91,7 @@ def test_each_job_has_an_mlflow_run_under_that_of_the_graph(finished: Finished) 
     made_from = jobs['stage_3_hard'].inputs.dataset_inputs
     assert 'stage_2_medium · sample' in {entry.dataset.name for entry in made_from}
     assert pipeline.data.metrics['refined/structure/spearman'] > 0.9
-    assert pipeline.data.metrics['at a glance/refined structure spearman'] > 0.9
+    assert pipeline.data.metrics['all/spearman refined'] > 0.9
     assert pipeline.data.params == {'profile': 'smoke'}
 
 

@@ -8,34 +8,34 @@ import sys
 from pathlib import Path
 
 from naics_assets.lib import programs
-from naics_assets.lib.environment import prepare_environment
+from naics_assets.lib.environment import is_server, prepare_environment
 from naics_assets.lib.supervisor import HOST, Service, require_free, serve
-from naics_model.errors import NaicsError
+from naics_model.errors import NaicsError, without_passwords
 
 WORKSPACE = Path('workspace.yaml')
 
 
-def services(port: int, mlflow_port: int, log: Path) -> list[Service]:
-    """Return all, as local as can be: their databases are files.
+def services(port: int, mlflow_port: int, tracking_uri: str, log: Path) -> list[Service]:
+    """Return all, as local as can be: their databases are files, unless the tracker is a server.
 
     Not `dagster dev`, whose webserver takes commands from any page (`naics_assets/webserver.py`).
 
     Args:
         port: of Dagster's UI.
         mlflow_port: of MLflow's.
+        tracking_uri: MLflow's database; of a server, no other is started.
         log: MLflow's; what Dagster says is for the terminal.
     """
-    mlflow = programs.mlflow_server(HOST, mlflow_port)
     webserver, daemon = programs.webserver(HOST, port, WORKSPACE), programs.daemon(WORKSPACE)
-    environment = {
-        'MLFLOW_BACKEND_STORE_URI': os.environ['MLFLOW_TRACKING_URI'],
-        **programs.MLFLOW_ENVIRONMENT,
-    }
-    return [
-        Service('MLflow', mlflow.command, mlflow.check, environment, log),
+    dagster = [
         Service('Dagster', webserver.command, webserver.check),
         Service("Dagster's daemon", daemon.command, daemon.check),
     ]
+    if is_server(tracking_uri):
+        return dagster
+    mlflow = programs.mlflow_server(HOST, mlflow_port)
+    environment = {'MLFLOW_BACKEND_STORE_URI': tracking_uri, **programs.MLFLOW_ENVIRONMENT}
+    return [Service('MLflow', mlflow.command, mlflow.check, environment, log), *dagster]
 
 
 def main() -> int:
@@ -45,17 +45,19 @@ def main() -> int:
     parser.add_argument('--mlflow-port', type=int, default=5000, help="MLflow's")
     given = parser.parse_args()
     prepare_environment()
+    tracking_uri = os.environ['MLFLOW_TRACKING_URI']
     log = Path(os.environ['NAICS_DATA_DIR']) / 'mlflow.log'
     try:
-        require_free(vars(given))
+        if is_server(tracking_uri):
+            listening = {'port': given.port}
+            mlflow = without_passwords(tracking_uri)
+        else:
+            listening = vars(given)
+            mlflow = f'http://{HOST}:{given.mlflow_port}/{programs.MLFLOW_RUNS}   (its log: {log})'
+        require_free(listening)
         serve(
-            services(given.port, given.mlflow_port, log),
-            ready=[
-                f'Dagster  http://{HOST}:{given.port}',
-                f'MLflow   http://{HOST}:{given.mlflow_port}/{programs.MLFLOW_RUNS}   '
-                f'(its log: {log})',
-                'Ctrl-C stops all.',
-            ],
+            services(given.port, given.mlflow_port, tracking_uri, log),
+            [f'Dagster  http://{HOST}:{given.port}', f'MLflow   {mlflow}', 'Ctrl-C stops all.'],
         )
     except NaicsError as error:
         print(f'Error: {error}', file=sys.stderr)

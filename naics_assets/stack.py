@@ -100,11 +100,17 @@ def main() -> int:
     )
     given = parser.parse_args()
     prepare_environment()
+    # What clients of PostgreSQL heed before the address and the file of passwords they are given.
+    foreign = [name for name in os.environ if name.startswith('PG')]
+    for name in foreign:
+        del os.environ[name]
     ports = Ports(given.port, given.mlflow_port, given.code_port, given.postgres_port)
     data_dir = Path(os.environ['NAICS_DATA_DIR'])
     state = stack_state(data_dir)
     cluster = Cluster(state / 'postgres', state / 'passwords', ports.postgres_port)
     if given.environment:
+        if foreign:
+            print(f'unset {" ".join(foreign)}')
         for name, value in dagster_environment(ports, data_dir, cluster).items():
             print(f'export {name}={shlex.quote(value)}')
         return 0

@@ -4,7 +4,7 @@ import os
 
 import dagster as dg
 
-from naics_assets.lib.environment import default_tracking_uri
+from naics_assets.lib.environment import default_tracking_uri, is_server
 from naics_assets.lib.gate import ReleaseGate
 from naics_assets.lib.launcher import JobLauncher
 from naics_assets.lib.mlflow_tracker import MlflowTracker
@@ -44,8 +44,7 @@ def resources() -> dg.Definitions:
 
 def _address(tracking_uri: str) -> str:
     """Return where people see MLflow: the server itself, or that of `make dev`."""
-    is_server = tracking_uri.startswith(('http://', 'https://'))
-    return tracking_uri if is_server else 'http://127.0.0.1:5000'
+    return tracking_uri if is_server(tracking_uri) else 'http://127.0.0.1:5000'
 
 
 def _shown(address: str) -> str:

@@ -41,12 +41,12 @@ def stack_home(data_dir: Path) -> Path:
     return stack_state(data_dir) / 'dagster_home'
 
 
-def is_beside_a_stack(home: Path, data_dir: Path) -> bool:
-    """Return whether a data folder is a stack's, and `home` is another Dagster's: what its runs and
-    registered models need is not known there.
+def is_beside_a_stack(data_dir: Path) -> bool:
+    """Return whether a data folder is a stack's, and this process asks another Dagster: what the
+    stack's runs and registered models need is not known there.
     """
-    of_stack = stack_home(data_dir)
-    return of_stack.is_dir() and not (home.is_dir() and of_stack.samefile(home))
+    of_stack, ours = stack_home(data_dir), Path(os.environ['DAGSTER_HOME'])
+    return of_stack.is_dir() and not (ours.is_dir() and of_stack.samefile(ours))
 
 
 ASK_THE_STACK = 'eval "$(.venv/bin/python -m naics_assets.stack --environment)"'
@@ -56,3 +56,8 @@ ASK_THE_STACK = 'eval "$(.venv/bin/python -m naics_assets.stack --environment)"'
 def default_tracking_uri() -> str:
     """Return a database file in the data folder: MLflow no longer keeps runs in plain folders."""
     return f'sqlite:///{default_data_dir() / "mlflow.db"}'
+
+
+def is_server(tracking_uri: str) -> bool:
+    """Return whether MLflow is a server, and not a database of this project's own."""
+    return tracking_uri.startswith(('http://', 'https://'))

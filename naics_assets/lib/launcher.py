@@ -230,7 +230,9 @@ class _Said:
                 self.sentence = line.removeprefix('Error: ').rstrip()
             if found := _KILLED_RANK.search(line):
                 self.killed = self.killed or found[1]
-            print(line, end='', file=sys.stderr, flush=True)
+            # What keeps a step's output may be full. The job is read all the same: it would wait.
+            with suppress(OSError):
+                print(line, end='', file=sys.stderr, flush=True)
 
 
 def _failure(module: str, code: int, said: _Said) -> dg.Failure:

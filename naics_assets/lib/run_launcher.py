@@ -25,13 +25,15 @@ class WatchedRunLauncher(DefaultRunLauncher):
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """Return whether the code location has a run.
 
+        A run that a person started in a process of its own is left alone: nobody can be asked.
+
         Raises:
             DagsterUserCodeUnreachableError: the code location does not answer, because it is being
                 started again, for example; monitoring logs this, and asks again at its next round.
         """
         client = self._get_grpc_client_for_termination(run.run_id)
         if client is None:
-            return CheckRunHealthResult(WorkerStatus.NOT_FOUND, 'It has no code location.')
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
         has = deserialize_value(client.get_current_runs(), GetCurrentRunsResult).current_runs
         if run.run_id in has:
             return CheckRunHealthResult(WorkerStatus.RUNNING)

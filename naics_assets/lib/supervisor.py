@@ -89,7 +89,10 @@ class _Running:
         self.service = service
         self._deaths = 0
         self._again_at: float | None = None
-        self._start()
+        try:
+            self._start()
+        except OSError as error:
+            raise ServiceError(f'{service.name} was not started: {error}.') from error
 
     def _start(self) -> None:
         service = self.service
@@ -134,18 +137,25 @@ class _Running:
         now = time.monotonic()
         if self._again_at is not None:
             if now >= self._again_at:
-                self._start()
+                try:
+                    self._start()
+                except OSError as error:
+                    # No memory for it just now, or no place for its log: the others stand.
+                    self._start_later(f'was not started ({error.strerror})')
         elif self.process.poll() is not None:
             # What it has left, a worker that holds its port or a run, ends with it: as in a
             # container.
             self._kill_group()
             if now - self._started > STEADY_SECONDS:
                 self._deaths = 0
-            wait = min(2**self._deaths, LONGEST_WAIT_SECONDS)
-            self._deaths += 1
-            self._again_at = now + wait
-            log = f' Its log: {self.service.log}' if self.service.log else ''
-            say(f'{self.service.name} {_how(self.process)}; it is started again in {wait} s.{log}')
+            self._start_later(_how(self.process))
+
+    def _start_later(self, what: str) -> None:
+        wait = min(2**self._deaths, LONGEST_WAIT_SECONDS)
+        self._deaths += 1
+        self._again_at = time.monotonic() + wait
+        log = f' Its log: {self.service.log}' if self.service.log else ''
+        say(f'{self.service.name} {what}; it is started again in {wait} s.{log}')
 
     def stop(self) -> None:
         """Ask the service to end, wait, then kill what is left."""
@@ -179,11 +189,13 @@ def as_user(user: str | None) -> dict[str, Any]:
 
 def say(line: str) -> None:
     """Tell the person at the terminal, or the log that the terminal is."""
-    print(line, flush=True)
+    # There is none any more where the terminal was closed.
+    with suppress(OSError):
+        print(line, flush=True)
 
 
 def serve(services: Iterable[Service], ready: Sequence[str]) -> None:
-    """Run services until a person (Ctrl-C) or the system (SIGTERM) stops them.
+    """Run services until a person (Ctrl-C, a closed terminal) or the system (SIGTERM) stops them.
 
     Each is started when the one before it answers. One that dies later is started again, after a
     second at first, and up to a minute if it goes on dying.
@@ -198,6 +210,9 @@ def serve(services: Iterable[Service], ready: Sequence[str]) -> None:
     # Also where a shell has started us in the background, with SIGINT ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
+    # Otherwise they would outlive the terminal, and us. Under nohup they are meant to.
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     running: list[_Running] = []
     try:
         for service in services:

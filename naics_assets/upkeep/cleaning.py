@@ -75,7 +75,7 @@ def plan(
         NaicsError: MLflow does not answer, so that it is not known what registered models need; or
             the data folder is a stack's, and the instance another.
     """
-    if is_beside_a_stack(Path(instance.root_directory), data_dir):
+    if is_beside_a_stack(data_dir):
         raise ConfigurationError(
             f'{data_dir} is the data folder of a stack, and what its models need is known there '
             f'alone: {ASK_THE_STACK}, then clean again.'

@@ -79,7 +79,7 @@ def check_instance() -> Finding:
 
 def check_stack(data_dir: Path) -> Iterator[Finding]:
     """Say so where the data folder is a stack's, and this process asks another Dagster."""
-    if is_beside_a_stack(Path(os.environ['DAGSTER_HOME']), data_dir):
+    if is_beside_a_stack(data_dir):
         yield Finding(
             'stack',
             'warning',

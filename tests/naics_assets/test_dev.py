@@ -17,6 +17,8 @@ import httpx
 import psutil
 import pytest
 
+from naics_assets.dev import services
+
 ROOT = Path(__file__).parents[2]
 PATIENCE = 240
 
@@ -34,6 +36,11 @@ def answers(url: str) -> bool:
             return answer.status == 200
     except (URLError, OSError):
         return False
+
+
+def test_a_tracker_that_is_a_server_gets_no_other_beside_it(tmp_path: Path) -> None:
+    for tracking_uri, first in (('http://mlflow:5000', 'Dagster'), ('sqlite:///it.db', 'MLflow')):
+        assert services(3000, 5000, tracking_uri, tmp_path / 'log')[0].name == first
 
 
 def test_both_servers_answer_and_nothing_listens_beyond_this_machine(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import sys
 import textwrap
 import threading
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +194,20 @@ def test_stopping_an_ended_job_does_nothing() -> None:
     process.wait()
     _stop(process, 'nothing')
     assert process.returncode == 0
+
+
+def test_a_job_is_read_where_its_words_find_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise it would wait for ever, once the pipe is full."""
+    said = _Said()
+    with Path('/dev/full').open('w') as full:
+        monkeypatch.setattr(sys, 'stderr', full)
+        said.follow(f'line {number}\n' for number in range(10_000))
+        monkeypatch.undo()
+        with suppress(OSError):
+            full.close()
+    assert said.last[-1] == 'line 9999'
 
 
 def test_what_starts_a_job_is_told_by_the_environment_alone(

@@ -7,6 +7,8 @@ first stage of training (two steps): the whole graph is `test_whole_graph.py`'s 
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 import signal
 import socket
@@ -50,6 +52,8 @@ MARKS = {
 IN_PROCESS = {'execution': {'config': {'in_process': {}}}}
 TWO_STEPS = {'resources': {'jobs': {'config': {'profile': 'smoke', 'max_steps': 2}}}}
 
+OTHER_DATABASE = {'PGPASSWORD': 'of another server', 'PGHOSTADDR': '192.0.2.1'}
+
 Found = TypeVar('Found')
 
 
@@ -74,8 +78,10 @@ class GraphQLError(Exception):
 class Stack:
     """A running stack, as people and programs see it."""
 
-    def __init__(self, supervisor: psutil.Process, ports: dict[str, int]) -> None:
-        self.supervisor, self.ports = supervisor, ports
+    def __init__(
+        self, supervisor: psutil.Process, ports: dict[str, int], options: list[str]
+    ) -> None:
+        self.supervisor, self.ports, self.options = supervisor, ports, options
 
     def pid(self, name: str) -> int | None:
         """Return the process of a service, if it has one just now."""
@@ -259,7 +265,8 @@ def stack(data_dir: Path) -> Iterator[Stack]:
     options = [text for name, port in ports.items() for text in (f'--{name}', str(port))]
     process = subprocess.Popen(
         [sys.executable, '-m', 'naics_assets.stack', *options],
-        env={**os.environ, 'NAICS_DATA_DIR': str(data_dir)},
+        # A person's own PostgreSQL is no matter of the stack.
+        env={**os.environ, 'NAICS_DATA_DIR': str(data_dir), **OTHER_DATABASE},
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
@@ -274,7 +281,7 @@ def stack(data_dir: Path) -> Iterator[Stack]:
             if line == 'Ctrl-C stops all.\n':
                 break
         assert said[-1] == 'Ctrl-C stops all.\n', said
-        yield Stack(supervisor, ports)
+        yield Stack(supervisor, ports, options)
         everything = supervisor.children(recursive=True)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=SECONDS)
@@ -338,6 +345,24 @@ def test_cleaning_removes_from_the_database_what_nothing_needs(stack: Stack, fin
     # The first has made nothing, and so has the second, which is at work while it looks.
     assert [bool(stack.run(run_id)) for run_id in runs] == [False, True]
     assert stack.facts(finished) == before
+
+
+def test_a_shell_that_is_told_of_the_stack_asks_it(
+    stack: Stack, finished: str, data_dir: Path
+) -> None:
+    telling = shlex.join([sys.executable, '-m', 'naics_assets.stack', *stack.options])
+    asking = shlex.join([sys.executable, '-m', 'naics_assets.cli', 'clean', '--older-than', '0'])
+    done = subprocess.run(
+        ['bash', '-c', f'eval "$({telling} --environment)" && {asking}'],
+        env={**os.environ, 'NAICS_DATA_DIR': str(data_dir), **OTHER_DATABASE},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    # The run of the last cleaning, which made nothing; and not the one that made all.
+    assert re.search(r'^Dagster runs with their events and logs +1 ', done.stdout, re.MULTILINE)
+    assert finished not in done.stdout
 
 
 def test_a_run_whose_code_location_was_killed_is_tried_again(stack: Stack) -> None:

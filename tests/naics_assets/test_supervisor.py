@@ -93,6 +93,48 @@ def test_the_second_starts_when_the_first_answers_and_stops_before_it(tmp_path: 
     assert processes_of(tmp_path) == []
 
 
+def test_a_closed_terminal_stops_all_and_nohup_none(tmp_path: Path) -> None:
+    with supervised(tmp_path, STANDS) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == 'Ready.\n'
+        # Nobody reads any more either.
+        process.stdout.close()
+        process.send_signal(signal.SIGHUP)
+        process.wait(SECONDS)
+        assert processes_of(tmp_path) == []
+        process.stdout = None
+    ignore = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with supervised(tmp_path, STANDS) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == 'Ready.\n'
+            process.send_signal(signal.SIGHUP)
+            process.terminate()
+            assert process.wait(SECONDS) == 0
+            assert process.stdout.read() == 'Stopping.\n'
+    finally:
+        signal.signal(signal.SIGHUP, ignore)
+
+
+def test_a_service_that_can_not_be_started_again_leaves_the_others_alone(tmp_path: Path) -> None:
+    log = tmp_path / 'one.log'
+    with supervised(tmp_path, STANDS) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == 'Ready.\n'
+        log.unlink()
+        log.mkdir()
+        os.kill(int((tmp_path / 'one.pid').read_text()), signal.SIGKILL)
+        assert 'one was killed (SIGKILL)' in process.stdout.readline()
+        said = process.stdout.readline()
+        assert 'one was not started (Is a directory); it is started again in 2 s.' in said
+        log.rmdir()
+        until(
+            lambda: (tmp_path / 'told').read_text().count('one starts') == 2,
+            'it is started again',
+        )
+        assert 'two stops' not in (tmp_path / 'told').read_text()
+
+
 def test_a_killed_service_is_started_again_without_what_it_left(tmp_path: Path) -> None:
     with supervised(tmp_path, STANDS) as process:
         assert process.stdout is not None

@@ -1,0 +1,29 @@
+"""Which runs monitoring takes to be lost."""
+
+from __future__ import annotations
+
+import json
+
+import dagster as dg
+import pytest
+from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.launcher import WorkerStatus
+from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._core.test_utils import create_run_for_test, instance_for_test
+
+from naics_assets.lib.run_launcher import WatchedRunLauncher
+
+LAUNCHER = {'module': WatchedRunLauncher.__module__, 'class': WatchedRunLauncher.__name__}
+
+
+def test_a_run_of_a_process_of_its_own_is_left_alone() -> None:
+    with instance_for_test(overrides={'run_launcher': LAUNCHER}) as instance:
+        assert isinstance(instance.run_launcher, WatchedRunLauncher)
+        by_hand = create_run_for_test(instance, status=dg.DagsterRunStatus.STARTED)
+        health = instance.run_launcher.check_run_worker_health(by_hand)
+        assert health.status == WorkerStatus.RUNNING
+        # The server of this one is away: no answer is no proof.
+        where = {GRPC_INFO_TAG: json.dumps({'host': '127.0.0.1', 'port': 1})}
+        launched = create_run_for_test(instance, status=dg.DagsterRunStatus.STARTED, tags=where)
+        with pytest.raises(DagsterUserCodeUnreachableError):
+            instance.run_launcher.check_run_worker_health(launched)

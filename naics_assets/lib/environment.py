@@ -11,6 +11,8 @@ from naics_model.storage.layout import default_data_dir
 
 EXPERIMENT = 'naics'
 """The experiment that the graph's runs are in, in MLflow."""
+ASK_THE_STACK = 'eval "$(.venv/bin/python -m naics_assets.stack --environment)"'
+"""The command that has the others of a shell ask the stack."""
 
 
 def prepare_environment() -> None:
@@ -45,12 +47,8 @@ def is_beside_a_stack(data_dir: Path) -> bool:
     """Return whether a data folder is a stack's, and this process asks another Dagster: what the
     stack's runs and registered models need is not known there.
     """
-    of_stack, ours = stack_home(data_dir), Path(os.environ['DAGSTER_HOME'])
+    of_stack, ours = stack_home(data_dir), Path(os.environ.get('DAGSTER_HOME', ''))
     return of_stack.is_dir() and not (ours.is_dir() and of_stack.samefile(ours))
-
-
-ASK_THE_STACK = 'eval "$(.venv/bin/python -m naics_assets.stack --environment)"'
-"""The command that has the others of a shell ask the stack."""
 
 
 def default_tracking_uri() -> str:

@@ -49,7 +49,7 @@ def answer_to(
     request = client.build_request(method, url, headers=headers)
     auth: httpx.Auth | None = None
     for _ in range(client.max_redirects + 1):
-        with closing(client.send(request, auth=auth, stream=True)) as response:
+        with closing(_send(client, request, auth)) as response:
             if response.next_request is None:
                 yield response
                 return
@@ -62,6 +62,16 @@ def answer_to(
         # other. This keeps it from making a new one of what stands in the address of the redirect.
         auth = httpx.Auth()
     raise httpx.TooManyRedirects('Exceeded maximum allowed redirects.', request=request)
+
+
+def _send(client: httpx.Client, request: httpx.Request, auth: httpx.Auth | None) -> httpx.Response:
+    try:
+        return client.send(request, auth=auth, stream=True)
+    except UnicodeError as error:
+        # `http://xn--/`: httpx lets the error of its library of names through.
+        raise httpx.UnsupportedProtocol(
+            f'sent on to no address ({error})', request=request
+        ) from None
 
 
 def bytes_of(response: httpx.Response, url: str, before: int = 0) -> Iterator[bytes]:

@@ -236,6 +236,7 @@ def test_a_passing_failure_is_tried_again(
         ('file:///etc/passwd', 1, "unsupported protocol 'file://'"),
         ('ftp://127.0.0.1/index.xlsx', 1, "unsupported protocol 'ftp://'"),
         ('ws://127.0.0.1/index.xlsx', 1, "unsupported protocol 'ws://'"),
+        ('http://xn--/', 1, 'sent on to no address'),
         ('/index.xlsx', 21, 'maximum allowed redirects'),
     ],
 )

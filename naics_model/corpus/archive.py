@@ -95,8 +95,10 @@ def _unpacked(content: bytes, name: str) -> dict[str, bytes]:
                 raise NotImplementedError(f'compression method {entry.compress_type}')
             if entry.filename in parts:
                 raise zipfile.BadZipFile(f'{entry.filename} is there twice')
-            # zipfile stops at the size that was added up above, whatever follows.
-            xml = archive.read(entry)
+            # read() without a size unpacks up to a gigabyte, and cuts it to the size that was added
+            # up above only then. One byte more than that: the sum of an empty part is checked, too.
+            with archive.open(entry) as packed:
+                xml = packed.read(entry.file_size + 1)
             if entry.filename.lower().endswith(_XML):
                 parts[entry.filename] = xml
     return parts

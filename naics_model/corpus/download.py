@@ -179,7 +179,7 @@ def _download(
         )
     target = folder / workbook.file
     present = read_provenance(target, workbook)
-    if present is not None and present.origin != without_passwords(url):
+    if present is not None and not present.came_from(url):
         present = None
 
     report(f'Fetching {without_passwords(url)}')

@@ -12,6 +12,7 @@ from typing import Any
 
 from naics_model.corpus.editions import Workbook
 from naics_model.corpus.workbooks import CSV
+from naics_model.errors import without_passwords
 from naics_model.storage.files import sha256_of, write_json
 
 PACKAGED = 'packaged'
@@ -29,7 +30,7 @@ class Provenance:
 
     Attributes:
         path: the file.
-        origin: its URL, the path it was copied from, or 'packaged'.
+        origin: its URL without a name and password, the path it was copied from, or 'packaged'.
         etag, last_modified: what the server said of it; None for copies.
         sha256: digest of the bytes.
         bytes: their number.
@@ -46,6 +47,10 @@ class Provenance:
     bytes: int
     fetched_at: str
     known: bool | None
+
+    def came_from(self, url: str) -> bool:
+        """Whether it was fetched from this address, with whatever name and password."""
+        return self.origin == without_passwords(url)
 
 
 # Not what follows from the place (path) or from the release that reads it (known).

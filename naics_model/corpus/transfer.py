@@ -15,21 +15,21 @@ from pathlib import Path
 
 import httpx
 
-from naics_model.corpus.editions import shown_editions_file
+from naics_model.corpus.web import (
+    answer_to,
+    bytes_of,
+    check_size,
+    is_packed,
+    sendable,
+    version_of,
+    web_client,
+)
 from naics_model.errors import SourceError, without_passwords
 from naics_model.storage.files import writing
 
-SIZE_LIMIT = 50 * 2**20
-"""Bytes; the largest workbook has half a million."""
-TIMEOUT = httpx.Timeout(30, connect=10)
 LONGEST = 600.0
 """Seconds for all bytes of an answer: one that comes in drops never breaks the other limit."""
-# identity: a workbook is a zip, so that packing gains nothing, and a range of packed bytes would be
-# no range of the file.
-_HEADERS = {'User-Agent': 'naics-lorentz', 'Accept-Encoding': 'identity'}
 _CONTENT_RANGE = re.compile(r'bytes (\d+)-\d+/(\d+|\*)')
-# What a header can send back as it came: printable ASCII without blanks around it.
-_SENDABLE = re.compile(r'[!-~](?:[ -~]*[!-~])?')
 
 
 @dataclass(frozen=True)
@@ -45,34 +45,6 @@ class Received:
         """What says that two answers are of the same bytes: a weak ETag does not."""
         strong = self.etag is not None and not self.etag.startswith('W/')
         return self.etag if strong else self.last_modified
-
-
-def web_client(timeout: httpx.Timeout = TIMEOUT) -> httpx.Client:
-    """Return a client that follows redirects and asks for bytes as they are, not packed."""
-    return httpx.Client(timeout=timeout, follow_redirects=True, headers=_HEADERS)
-
-
-def version_of(response: httpx.Response) -> tuple[str | None, str | None]:
-    """Return the two names that a server gives the version of an answer's bytes.
-
-    Returns:
-        ETag and Last-Modified, each None where there is none that a header can send back.
-    """
-    headers = response.headers
-    return _sendable(headers.get('ETag')), _sendable(headers.get('Last-Modified'))
-
-
-def check_size(size: int, url: str) -> None:
-    """Refuse more bytes than a workbook has.
-
-    Raises:
-        SourceError: there are more than `SIZE_LIMIT`.
-    """
-    if size > SIZE_LIMIT:
-        raise SourceError(
-            f'{without_passwords(url)} is larger than {SIZE_LIMIT // 2**20} MiB, so it is no NAICS '
-            f'workbook: check its URL in {shown_editions_file()}.'
-        )
 
 
 def fetch_bytes(
@@ -101,12 +73,12 @@ def fetch_bytes(
         The whole content, or None where the version at hand is still the newest.
 
     Raises:
-        SourceError: there are more bytes than `SIZE_LIMIT`.
+        SourceError: there are more bytes than `SIZE_LIMIT`, or they are packed.
         StorageError: what came could not be kept.
         httpx.HTTPError: the line failed, or the server answered with an error status.
     """
     conditions = {}
-    etag, last_modified = _sendable(etag), _sendable(last_modified)
+    etag, last_modified = sendable(etag), sendable(last_modified)
     if etag is not None:
         conditions['If-None-Match'] = etag
     elif last_modified is not None:
@@ -117,13 +89,18 @@ def fetch_bytes(
         rest = {'Range': f'bytes={len(kept.content)}-', 'If-Range': kept.validator}
     with (
         web_client() as client,
-        client.stream('GET', url, headers={**conditions, **rest}) as response,
+        answer_to(client, 'GET', url, {**conditions, **rest}) as response,
     ):
         if response.status_code == httpx.codes.NOT_MODIFIED and conditions:
             part.unlink(missing_ok=True)
             return None
         if kept is None or not _contradicts(response, kept):
-            return _receive(response, url, part, kept, report)
+            try:
+                return _receive(response, url, part, kept, report)
+            except SourceError:
+                # The rest would be no better.
+                part.unlink(missing_ok=True)
+                raise
     # What was kept is of no use: once more, from the start.
     part.unlink(missing_ok=True)
     return fetch_bytes(url, part, etag=etag, last_modified=last_modified, report=report)
@@ -138,7 +115,7 @@ def _contradicts(response: httpx.Response, kept: Received) -> bool:
     now = _version(response)
     return (
         start != len(kept.content)
-        or _encoded(response)
+        or is_packed(response)
         or now.etag not in {None, kept.etag}
         or now.last_modified not in {None, kept.last_modified}
     )
@@ -160,19 +137,18 @@ def _receive(
         report(f'Going on from {len(kept.content):,}{of} bytes')
     else:
         before, whole = _version(response), _content_length(response)
-        keep = before.validator is not None and not _encoded(response)
+        keep = before.validator is not None
         part.unlink(missing_ok=True)
         if keep:
             _begin_part(part, url, before)
-    _check_size(whole or 0, url, part)
+    check_size(whole or 0, url)
     # Collected here and not read back: another process may be writing the same part. Unbuffered, so
     # that a killed process leaves what has come.
     content = bytearray(before.content)
     deadline = time.monotonic() + LONGEST
     with writing(part), part.open('ab', buffering=0) if keep else nullcontext() as file:
-        for chunk in response.iter_bytes():
+        for chunk in bytes_of(response, url, len(content)):
             content += chunk
-            _check_size(len(content), url, part)
             if file is not None:
                 file.write(chunk)
             if time.monotonic() > deadline:
@@ -185,29 +161,13 @@ def _receive(
     return Received(bytes(content), before.etag, before.last_modified)
 
 
-def _check_size(size: int, url: str, part: Path) -> None:
-    try:
-        check_size(size, url)
-    except SourceError:
-        part.unlink(missing_ok=True)
-        raise
-
-
 def _version(response: httpx.Response) -> Received:
     return Received(b'', *version_of(response))
 
 
-def _sendable(validator: object) -> str | None:
-    return validator if isinstance(validator, str) and _SENDABLE.fullmatch(validator) else None
-
-
-def _encoded(response: httpx.Response) -> bool:
-    return response.headers.get('Content-Encoding', 'identity') != 'identity'
-
-
 def _content_length(response: httpx.Response) -> int | None:
     length = response.headers.get('Content-Length')
-    return None if length is None or _encoded(response) else int(length)
+    return None if length is None else int(length)
 
 
 def _content_range(response: httpx.Response) -> tuple[int | None, int | None]:
@@ -246,5 +206,5 @@ def _read_part(part: Path, url: str) -> Received | None:
         return None
     if not content or not isinstance(head, dict) or head.get('url') != without_passwords(url):
         return None
-    kept = Received(content, _sendable(head.get('etag')), _sendable(head.get('last_modified')))
+    kept = Received(content, sendable(head.get('etag')), sendable(head.get('last_modified')))
     return None if kept.validator is None else kept

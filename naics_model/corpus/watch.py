@@ -18,7 +18,7 @@ import httpx
 from naics_model.corpus.download import file_in, out_of_date, source_path
 from naics_model.corpus.editions import Edition, Workbook, expected_editions, shown_editions_file
 from naics_model.corpus.provenance import Provenance, read_provenance
-from naics_model.corpus.transfer import check_size, version_of, web_client
+from naics_model.corpus.web import answer_to, bytes_of, version_of, web_client
 from naics_model.errors import DataError, SourceError, first_line, without_passwords
 from naics_model.storage.files import read_steady
 
@@ -90,7 +90,10 @@ class Web:
         """
         self._check_time(url)
         try:
-            return self.client.head(url)
+            with answer_to(self.client, 'HEAD', url) as response:
+                # There is no body. Its end is read, so that the line can be used again.
+                response.read()
+                return response
         except httpx.HTTPError as error:
             raise _away(url, error) from error
 
@@ -98,18 +101,16 @@ class Web:
         """Read what is at an address; the bytes are hashed as they come, and not kept.
 
         Raises:
-            SourceError: an error status, too many bytes, or no workbook.
+            SourceError: an error status, too many or packed bytes, or no workbook.
             AwayError: nobody answers there, or not in time.
         """
         self._check_time(url)
-        digest, size, start = hashlib.sha256(), 0, b''
+        digest, start = hashlib.sha256(), b''
         try:
-            with self.client.stream('GET', url) as response:
+            with answer_to(self.client, 'GET', url) as response:
                 _check_status(response, url)
-                for chunk in response.iter_bytes():
+                for chunk in bytes_of(response, url):
                     self._check_time(url)
-                    size += len(chunk)
-                    check_size(size, url)
                     start += chunk[: len(_ZIP) - len(start)]
                     digest.update(chunk)
         except httpx.HTTPError as error:
@@ -232,7 +233,7 @@ def _published(workbook: Workbook, present: Provenance, before: Answer | None, w
         return web.read(url)
     _check_status(response, url)
     now = Answer(*version_of(response), '')
-    if present.origin == url and _same(now, present):
+    if present.came_from(url) and _same(now, present):
         return Answer(present.etag, present.last_modified, present.sha256)
     if before is not None and _same(now, before):
         return before

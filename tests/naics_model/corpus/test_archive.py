@@ -57,13 +57,13 @@ def shared(texts: str, attributes: str = '', before: str = '') -> str:
     return f'{before}<sst {XMLNS} {attributes}>{texts}</sst>'
 
 
-def book(parts: Mapping[str, str | bytes]) -> bytes:
+def book(parts: Mapping[str, str | bytes], packing: int = zipfile.ZIP_DEFLATED) -> bytes:
     """A workbook of one sheet with some parts in place of its own, packed."""
     plain, changed = io.BytesIO(), io.BytesIO()
     small = openpyxl.Workbook()
     small.active.append(('Code', 'Title'))
     small.save(plain)
-    with zipfile.ZipFile(plain) as old, zipfile.ZipFile(changed, 'w', zipfile.ZIP_DEFLATED) as new:
+    with zipfile.ZipFile(plain) as old, zipfile.ZipFile(changed, 'w', packing) as new:
         for name in old.namelist():
             if name not in parts:
                 new.writestr(name, old.read(name))
@@ -79,18 +79,35 @@ def laughs() -> str:
     return f'<!DOCTYPE x [<!ENTITY a "ha">{"".join(lines)}]>'
 
 
+SAID = sheet('').encode().ljust(1024)
+"""A sheet of a kilobyte."""
+
+
+def misstated(packed: bytes, size: int, crc: int) -> bytes:
+    """A sheet of these packed bytes, with what the archive says of them unpacked."""
+    content = bytearray(book({SHEET: packed}, zipfile.ZIP_STORED))
+    with zipfile.ZipFile(io.BytesIO(content)) as whole:
+        local = whole.getinfo(SHEET).header_offset + 8
+    directory = content.rindex(b'PK\x01\x02', 0, content.rindex(SHEET.encode())) + 10
+    for at in (local, directory):
+        content[at : at + 2] = zipfile.ZIP_DEFLATED.to_bytes(2, 'little')
+        content[at + 6 : at + 10] = crc.to_bytes(4, 'little')
+        content[at + 14 : at + 18] = size.to_bytes(4, 'little')
+    return bytes(content)
+
+
+def deflated(start: bytes, blanks: int = 0) -> bytes:
+    """These bytes and so many million blanks after them, which are never unpacked here."""
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    # What follows a full flush does not lean on what came before it, so it can be said again.
+    first = packer.compress(start) + packer.flush(zlib.Z_FULL_FLUSH)
+    million = packer.compress(b' ' * 1_000_000) + packer.flush(zlib.Z_FULL_FLUSH)
+    return first + million * blanks + packer.flush()
+
+
 def understated() -> bytes:
     """A sheet that says that it unpacks to its first kilobyte, with the sum of just that."""
-    said = sheet('').encode().ljust(1024)
-    content = bytearray(book({SHEET: said + b' ' * 40_000_000}))
-    with zipfile.ZipFile(io.BytesIO(content)) as whole:
-        entry = whole.getinfo(SHEET)
-    directory = content.rindex(b'PK\x01\x02', 0, content.rindex(SHEET.encode()))
-    for at in (entry.header_offset + 14, directory + 16):
-        content[at : at + 4] = zlib.crc32(said).to_bytes(4, 'little')
-    for at in (entry.header_offset + 22, directory + 24):
-        content[at : at + 4] = len(said).to_bytes(4, 'little')
-    return bytes(content)
+    return misstated(deflated(SAID, blanks=1_500), len(SAID), zlib.crc32(SAID))
 
 
 def text(words: str) -> str:
@@ -201,6 +218,20 @@ def test_the_reader_sees_only_what_was_looked_at() -> None:
         assert {entry.compress_type for entry in copy.infolist()} == {zipfile.ZIP_STORED}
     with zipfile.ZipFile(io.BytesIO(readable_copy(understated(), 'x'))) as copy:
         assert len(copy.read(SHEET)) == 1024
+
+
+@pytest.mark.parametrize(
+    ('size', 'crc'),
+    [
+        pytest.param(1024, zlib.crc32(SAID + b' ' * 1_000_000), id='the sum of more'),
+        pytest.param(1000, zlib.crc32(SAID), id='less than the sum is of'),
+        pytest.param(0, zlib.crc32(SAID), id='said to be empty'),
+    ],
+)
+def test_a_part_that_is_not_what_the_archive_says_is_refused(size: int, crc: int) -> None:
+    content = misstated(deflated(SAID, blanks=1), size, crc)
+    with pytest.raises(WorkbookError, match=r'^x is a damaged .*Bad CRC-32 .*: fetch it again\.$'):
+        readable_copy(content, 'x')
 
 
 def test_a_part_that_is_there_twice_is_refused() -> None:

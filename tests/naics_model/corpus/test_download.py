@@ -17,7 +17,7 @@ import tenacity
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from naics_model.corpus import download, transfer
+from naics_model.corpus import download, transfer, web
 from naics_model.corpus.download import fetch_workbook, source_path
 from naics_model.corpus.editions import PACKAGED_WORKBOOKS, Edition, edition
 from naics_model.corpus.provenance import Provenance, read_provenance
@@ -235,6 +235,8 @@ def test_a_passing_failure_is_tried_again(
     [
         ('file:///etc/passwd', 1, "unsupported protocol 'file://'"),
         ('ftp://127.0.0.1/index.xlsx', 1, "unsupported protocol 'ftp://'"),
+        ('ws://127.0.0.1/index.xlsx', 1, "unsupported protocol 'ws://'"),
+        ('http://xn--/', 1, 'sent on to no address'),
         ('/index.xlsx', 21, 'maximum allowed redirects'),
     ],
 )
@@ -324,7 +326,7 @@ def test_no_network_says_so_and_keeps_the_old_file(tmp_path: Path) -> None:
 def test_a_server_that_accepts_and_says_nothing_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    impatient = functools.partial(transfer.web_client, httpx.Timeout(0.1))
+    impatient = functools.partial(web.web_client, httpx.Timeout(0.1))
     monkeypatch.setattr(transfer, 'web_client', impatient)
     (tmp_path / FILE).write_bytes(GOOD)
     lines: list[str] = []
@@ -490,7 +492,7 @@ def test_an_answer_beyond_the_size_limit_is_cut_off(
     monkeypatch: pytest.MonkeyPatch,
     announced: bool,
 ) -> None:
-    monkeypatch.setattr(transfer, 'SIZE_LIMIT', 1000)
+    monkeypatch.setattr(web, 'SIZE_LIMIT', 1000)
     body = GOOD if announced else (GOOD[i : i + 100] for i in range(0, len(GOOD), 100))
     httpserver.expect_request('/index.xlsx').respond_with_handler(lambda request: Response(body))
     with pytest.raises(SourceError, match=r'is larger than .* check its URL'):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from naics_model.corpus import transfer
+from naics_model.corpus import transfer, web
 from naics_model.corpus.transfer import Received, fetch_bytes
 from naics_model.errors import SourceError, StorageError
 
@@ -135,10 +136,11 @@ def test_a_killed_process_leaves_what_had_come(talk: Talk) -> None:
     script = (
         'import os, signal, sys; from pathlib import Path\n'
         'import httpx; from naics_model.corpus.transfer import fetch_bytes\n'
+        'raw = httpx.Response.iter_raw\n'
         'def killed_after_the_first(response):\n'
-        '    yield next(response.iter_raw())\n'
+        '    yield next(raw(response))\n'
         '    os.kill(os.getpid(), signal.SIGKILL)\n'
-        'httpx.Response.iter_bytes = killed_after_the_first\n'
+        'httpx.Response.iter_raw = killed_after_the_first\n'
         'fetch_bytes(sys.argv[1], Path(sys.argv[2]), report=print)\n'
     )
     root = Path(__file__).parents[3]
@@ -152,18 +154,34 @@ def test_a_killed_process_leaves_what_had_come(talk: Talk) -> None:
     assert talk.asked('Range') == [None, 'bytes=600-']
 
 
-@pytest.mark.parametrize(
-    'headers', [{}, {'ETag': 'W/"one"'}, {'ETag': '"one"', 'Content_Encoding': 'br'}]
-)
-def test_without_a_version_or_as_packed_bytes_nothing_is_kept(
-    talk: Talk, headers: dict[str, str]
-) -> None:
+@pytest.mark.parametrize('headers', [{}, {'ETag': 'W/"one"'}])
+def test_without_a_version_nothing_is_kept(talk: Talk, headers: dict[str, str]) -> None:
     talk.breaks(broken(**headers))
     assert not talk.part.exists()
     received = talk.ask(by_the_book(BODY))
     assert received is not None
     assert received.content == BODY
     assert talk.asked('Range') == [None, None]
+
+
+@pytest.mark.parametrize('coding', ['gzip, gzip', 'br', 'identity, GZIP', 'x' * 9_999])
+def test_packed_bytes_are_refused_and_nothing_is_kept(talk: Talk, coding: str) -> None:
+    # Unpacked, they would be a thousand times as many, each time; and within the limit here.
+    body = gzip.compress(gzip.compress(bytes(2**20)))
+    talk.breaks(broken(ETag='"one"'))
+    packed = answer(body, ETag='"two"', Content_Encoding=coding)
+    with pytest.raises(SourceError, match=rf"^{talk.url} answers with packed .*'{coding[:40]}'\)"):
+        talk.ask(packed)
+    assert not talk.part.exists()
+    received = talk.ask(by_the_book(BODY, Content_Encoding='Identity'))
+    assert received is not None
+    assert received.content == BODY
+    assert talk.asked('Range') == [None, 'bytes=600-', None]
+
+
+def test_an_error_that_is_packed_is_told_by_its_status(talk: Talk) -> None:
+    with pytest.raises(httpx.HTTPStatusError, match='503'):
+        talk.ask(answer(gzip.compress(b'later'), 503, Content_Encoding='gzip'))
 
 
 @pytest.mark.parametrize(
@@ -314,7 +332,7 @@ def test_the_rest_of_another_version_is_gone_on_with(talk: Talk) -> None:
 def test_the_size_limit_is_that_of_the_whole(
     talk: Talk, monkeypatch: pytest.MonkeyPatch, handler: Handler
 ) -> None:
-    monkeypatch.setattr(transfer, 'SIZE_LIMIT', 999)
+    monkeypatch.setattr(web, 'SIZE_LIMIT', 999)
     talk.breaks(answer(BODY[:600], ETag='"one"', Content_Length=999))
     with pytest.raises(SourceError, match=rf'^{talk.url} is larger than .* check its URL in '):
         talk.ask(handler)

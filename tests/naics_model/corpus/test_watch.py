@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gzip
 import hashlib
 import io
+import re
 from pathlib import Path
 from typing import Any
 
-import httpx
 import openpyxl
 import pytest
+from pytest_httpserver import HTTPServer
+from werkzeug import Response
 
-from naics_model.corpus import transfer, watch
+from naics_model.corpus import watch, web
 from naics_model.corpus.download import fetch_workbook
 from naics_model.corpus.editions import Edition
 from naics_model.corpus.watch import Answer, Look, appeared, asking, look
@@ -147,17 +151,66 @@ def test_when_the_time_is_over_nothing_more_is_asked(
 
 
 def test_a_server_that_knows_no_head_is_read(
-    published: Edition, folder: Path, monkeypatch: pytest.MonkeyPatch
+    census: Any, published: Edition, folder: Path, httpserver: HTTPServer
 ) -> None:
-    refused = httpx.Response(405, request=httpx.Request('HEAD', 'http://site'))
-    monkeypatch.setattr(httpx.Client, 'head', lambda client, url: refused)
+    refusing = httpserver.expect_request(re.compile('.*'), method='HEAD')
+    refusing.respond_with_data(status=405)
+    httpserver.handlers.insert(0, httpserver.handlers.pop())
     assert look_at(published, folder) == NOTHING
+    assert census.asked == [f'GET /2022/{kind}.xlsx' for kind in KINDS]
+
+
+def test_a_password_in_an_address_makes_no_other_address(
+    census: Any, published: Edition, tmp_path: Path
+) -> None:
+    codes = published.workbook('codes')
+    url = (codes.url or '').replace('://', '://me:s3cret@')
+    wanted = dataclasses.replace(
+        published, workbooks={'codes': dataclasses.replace(codes, url=url)}
+    )
+    fetch_workbook(wanted, 'codes', tmp_path)
+    census.asked.clear()
+    assert look_at(wanted, tmp_path) == NOTHING
+    assert census.asked == ['HEAD /2022/codes.xlsx']
+    # Moved elsewhere, it is another address, whatever the server calls its version.
+    moved = dataclasses.replace(codes, url=url.replace('codes', 'index'))
+    wanted = dataclasses.replace(wanted, workbooks={'codes': moved})
+    assert look_at(wanted, tmp_path).changed.keys() == {'codes'}
+
+
+def test_the_body_of_a_redirect_is_not_read(
+    census: Any, published: Edition, folder: Path, httpserver: HTTPServer
+) -> None:
+    newer = with_erratum(census.files['/2022/codes.xlsx'][0])
+    census.publish('/moved.xlsx', newer, etag='"second"')
+    # Whoever read it would find out that it ends too early.
+    headers = {'Location': '/moved.xlsx', 'Content-Length': '1000'}
+    httpserver.expect_request('/2022/codes.xlsx').respond_with_handler(
+        lambda request: Response(iter([b'x' * 600]), 302, headers)
+    )
+    httpserver.handlers.insert(0, httpserver.handlers.pop())
+    found = look_at(published, folder)
+    assert (found.changed, found.unanswered) == ({'codes': sha256(newer)}, [])
+
+
+def test_packed_bytes_are_refused_in_a_sentence_and_the_others_are_looked_at(
+    census: Any, published: Edition, folder: Path, httpserver: HTTPServer
+) -> None:
+    body = gzip.compress(gzip.compress(b'PK' + bytes(2**20)))
+    packed = Response(body, headers={'ETag': '"second"', 'Content-Encoding': 'gzip, gzip'})
+    httpserver.expect_request('/2022/codes.xlsx').respond_with_response(packed)
+    httpserver.handlers.insert(0, httpserver.handlers.pop())
+    found = look_at(published, folder)
+    assert found.changed == {}
+    (sentence,) = found.unanswered
+    assert "answers with packed bytes (Content-Encoding: 'gzip, gzip')" in sentence
+    assert census.asked == [f'HEAD /2022/{kind}.xlsx' for kind in KINDS[1:]]
 
 
 def test_more_bytes_than_a_workbook_has_are_not_read_to_the_end(
     census: Any, published: Edition, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, 'SIZE_LIMIT', 2**20)
+    monkeypatch.setattr(web, 'SIZE_LIMIT', 2**20)
     census.publish('/2022/codes.xlsx', b'PK' + bytes(2**21), etag='"large"')
     found = look_at(published, folder)
     assert found.changed == {}

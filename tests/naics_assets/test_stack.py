@@ -335,34 +335,31 @@ def test_nothing_is_lost_when_services_are_killed(stack: Stack, finished: str) -
     assert until(lambda: stack.facts(finished), 'all answer again') == before
 
 
-def test_cleaning_removes_from_the_database_what_nothing_needs(stack: Stack, finished: str) -> None:
-    before = stack.facts(finished)
-    runs = []
-    for dry_run in (True, False):
-        what = {'config': {'older_than_days': 0, 'dry_run': dry_run}}
-        runs.append(stack.launch('cleaning', {**IN_PROCESS, 'ops': {'remove_leftovers': what}}))
-        assert stack.await_end(runs[-1]) == 'SUCCESS'
-    # The first has made nothing, and so has the second, which is at work while it looks.
-    assert [bool(stack.run(run_id)) for run_id in runs] == [False, True]
-    assert stack.facts(finished) == before
-
-
-def test_a_shell_that_is_told_of_the_stack_asks_it(
+def test_the_stack_and_a_shell_that_is_told_of_it_clean_its_database(
     stack: Stack, finished: str, data_dir: Path
 ) -> None:
+    before = stack.facts(finished)
+    what = {'config': {'older_than_days': 0}}
+    cleaning = stack.launch('cleaning', {**IN_PROCESS, 'ops': {'remove_leftovers': what}})
+    assert stack.await_end(cleaning) == 'SUCCESS'
     telling = shlex.join([sys.executable, '-m', 'naics_assets.stack', *stack.options])
-    asking = shlex.join([sys.executable, '-m', 'naics_assets.cli', 'clean', '--older-than', '0'])
+    words = ['-m', 'naics_assets.cli', 'clean', '--older-than', '0', '--yes']
     done = subprocess.run(
-        ['bash', '-c', f'eval "$({telling} --environment)" && {asking}'],
+        [
+            'bash',
+            '-c',
+            f'eval "$({telling} --environment)" && {shlex.join([sys.executable, *words])}',
+        ],
         env={**os.environ, 'NAICS_DATA_DIR': str(data_dir), **OTHER_DATABASE},
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    # The run of the last cleaning, which made nothing; and not the one that made all.
+    # The run that cleaned has made nothing, and goes; the one that made all stays, and all of it.
     assert re.search(r'^Dagster runs with their events and logs +1 ', done.stdout, re.MULTILINE)
-    assert finished not in done.stdout
+    assert not stack.run(cleaning)
+    assert stack.facts(finished) == before
 
 
 def test_a_run_whose_code_location_was_killed_is_tried_again(stack: Stack) -> None:

@@ -10,6 +10,7 @@ import argparse
 import os
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -51,6 +52,14 @@ def dagster_environment(ports: Ports, data_dir: Path, cluster: Cluster) -> dict[
         'NAICS_MLFLOW_URL': os.environ.get('NAICS_MLFLOW_URL') or mlflow_url,
         'MLFLOW_TRACKING_URI': mlflow_url,
     }
+
+
+def in_a_shell(environment: Mapping[str, str], without: Sequence[str]) -> str:
+    """Return the lines that set these variables in a shell, and take others out."""
+    lines = [f'unset {" ".join(without)}'] if without else []
+    return '\n'.join(
+        lines + [f'export {name}={shlex.quote(value)}' for name, value in environment.items()]
+    )
 
 
 def services(ports: Ports, data_dir: Path, cluster: Cluster) -> list[Service]:
@@ -107,13 +116,6 @@ def main() -> int:
     ports = Ports(given.port, given.mlflow_port, given.code_port, given.postgres_port)
     data_dir = Path(os.environ['NAICS_DATA_DIR'])
     state = stack_state(data_dir)
-    cluster = Cluster(state / 'postgres', state / 'passwords', ports.postgres_port)
-    if given.environment:
-        if foreign:
-            print(f'unset {" ".join(foreign)}')
-        for name, value in dagster_environment(ports, data_dir, cluster).items():
-            print(f'export {name}={shlex.quote(value)}')
-        return 0
     if given.databases_only:
         listening = {'postgres_port': ports.postgres_port}
         shown = [f'PostgreSQL  {HOST}:{ports.postgres_port}']
@@ -124,6 +126,10 @@ def main() -> int:
             f'MLflow   http://{HOST}:{ports.mlflow_port}/{programs.MLFLOW_RUNS}',
         ]
     try:
+        cluster = Cluster(state / 'postgres', state / 'passwords', ports.postgres_port)
+        if given.environment:
+            print(in_a_shell(dagster_environment(ports, data_dir, cluster), foreign))
+            return 0
         require_free(listening)
         (state / 'logs').mkdir(parents=True, exist_ok=True)
         cluster.create(SETTINGS / 'databases.sql')

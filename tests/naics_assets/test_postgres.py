@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from naics_assets import stack
 from naics_assets.lib import postgres
 from naics_assets.lib.postgres import Cluster, find_programs
 from naics_model.errors import ConfigurationError
@@ -69,3 +70,27 @@ def test_a_folder_that_the_account_cannot_enter_is_named_and_nothing_is_left(
         cluster.create(script)
     assert not cluster.folder.exists()
     assert not cluster.passwords.exists()
+
+
+def test_a_stack_that_can_not_be_told_of_says_why(
+    debian: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data_dir = tmp_path / 'our data'
+    monkeypatch.setenv('NAICS_DATA_DIR', str(data_dir))
+    monkeypatch.setenv('DAGSTER_HOME', str(tmp_path))
+    monkeypatch.setenv('MLFLOW_TRACKING_URI', 'sqlite:///it.db')
+    monkeypatch.setenv('PGPASSWORD', 'of another server')
+    monkeypatch.setattr('sys.argv', ['stack', '--environment', '--mlflow-port', '5001'])
+    assert stack.main() == 1
+    assert capsys.readouterr().err.startswith('Error: PostgreSQL was found neither ')
+    install(debian, '15.18')
+    monkeypatch.setenv('PGPASSWORD', 'of another server')
+    assert stack.main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == 'unset PGPASSWORD'
+    assert f"export DAGSTER_HOME='{data_dir}/stack/dagster_home'" in lines
+    assert 'export MLFLOW_TRACKING_URI=http://127.0.0.1:5001' in lines
+    assert not (data_dir / 'stack').exists()

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from naics_model.errors import NaicsError
@@ -122,7 +123,12 @@ class _Running:
         """
         service, deadline = self.service, time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            answers = _answers(service)
+            try:
+                answers = _answers(service)
+            except OSError as error:
+                raise ServiceError(
+                    f'It can not be found out whether {service.name} answers: {error}.'
+                ) from error
             if self.process.poll() is not None:
                 raise ServiceError(f'{service.name} {_how(self.process)}{self._last_words()}')
             if answers:
@@ -176,7 +182,10 @@ class _Running:
         log = self.service.log
         if log is None:
             return '.'
-        lines = log.read_text('utf-8', errors='replace').splitlines()[-LINES_SHOWN:]
+        try:
+            lines = log.read_text('utf-8', errors='replace').splitlines()[-LINES_SHOWN:]
+        except OSError as error:
+            return f'; its log was not read: {error}.'
         return '\n'.join([f'; the end of its log ({log}):', *lines])
 
 
@@ -209,10 +218,10 @@ def serve(services: Iterable[Service], ready: Sequence[str]) -> None:
     """
     # Also where a shell has started us in the background, with SIGINT ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, _interrupt)
     # Otherwise they would outlive the terminal, and us. Under nohup they are meant to.
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, _interrupt)
     running: list[_Running] = []
     try:
         for service in services:
@@ -231,6 +240,13 @@ def serve(services: Iterable[Service], ready: Sequence[str]) -> None:
         for one in reversed(running):
             with suppress(KeyboardInterrupt):
                 one.stop()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    # Both the kernel and the shell tell of a closed terminal. The second time is not, as a second
+    # Ctrl-C is, the wish of a person in a hurry.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _answers(service: Service) -> bool:

@@ -27,19 +27,22 @@ from naics_assets.lib.supervisor import Service, ServiceError, serve
 
 folder = Path(sys.argv[1])
 
-def service(name, body):
+def service(name, body, log='', check='test'):
     says = f"echo {name} stops >> told; exit 0"
     script = f"echo {name} starts >> told; trap '{says}' TERM; {body}"
-    check = ('test', '-s', str(folder / f'{name}.pid'))
-    return Service(name, ('sh', '-c', script), check, log=folder / f'{name}.log', folder=folder)
+    check = (check, '-s', str(folder / f'{name}.pid'))
+    log = folder / (log or f'{name}.log')
+    return Service(name, ('sh', '-c', script), check, log=log, folder=folder)
 
 try:
     one = service('one', 'echo $$ > one.pid; sleep 600 & wait')
-    serve([one, service('two', sys.argv[2])], ready=['Ready.'])
+    serve([one, service('two', *sys.argv[2:])], ready=['Ready.'])
 except ServiceError as error:
     sys.exit(f'Error: {error}')
 """
 STANDS = 'echo $$ > two.pid; sleep 600 & wait'
+# Takes its time to stop: longer than the quarter of a second that Python gives it on Ctrl-C.
+STOPS_LATE = f"trap 'touch asked; sleep 1; echo two stops >> told; exit 0' TERM; {STANDS}"
 
 
 def until(true: Callable[[], bool], what: str) -> None:
@@ -51,10 +54,10 @@ def until(true: Callable[[], bool], what: str) -> None:
 
 
 @contextmanager
-def supervised(folder: Path, body: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a supervisor in a process of its own."""
+def supervised(folder: Path, *second: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a supervisor in a process of its own; `second` says what its second service is."""
     process = subprocess.Popen(
-        [sys.executable, '-c', SERVE, folder, body],
+        [sys.executable, '-c', SERVE, folder, *second],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -93,7 +96,7 @@ def test_the_second_starts_when_the_first_answers_and_stops_before_it(tmp_path: 
     assert processes_of(tmp_path) == []
 
 
-def test_a_closed_terminal_stops_all_and_nohup_none(tmp_path: Path) -> None:
+def test_a_closed_terminal_stops_all(tmp_path: Path) -> None:
     with supervised(tmp_path, STANDS) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == 'Ready.\n'
@@ -103,17 +106,37 @@ def test_a_closed_terminal_stops_all_and_nohup_none(tmp_path: Path) -> None:
         process.wait(SECONDS)
         assert processes_of(tmp_path) == []
         process.stdout = None
-    ignore = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def test_under_nohup_a_closed_terminal_stops_none(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with supervised(tmp_path, STANDS) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == 'Ready.\n'
             process.send_signal(signal.SIGHUP)
-            process.terminate()
-            assert process.wait(SECONDS) == 0
-            assert process.stdout.read() == 'Stopping.\n'
+            # It is still at its work, though there is nobody whom it could tell.
+            process.stdout.close()
+            process.stdout = None
+            os.kill(int((tmp_path / 'one.pid').read_text()), signal.SIGKILL)
+            until(
+                lambda: (tmp_path / 'told').read_text().count('one starts') == 2,
+                'it is started again',
+            )
+            assert 'two stops' not in (tmp_path / 'told').read_text()
     finally:
-        signal.signal(signal.SIGHUP, ignore)
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_hangups_of_the_kernel_and_of_the_shell_leave_services_their_time(tmp_path: Path) -> None:
+    with supervised(tmp_path, STOPS_LATE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == 'Ready.\n'
+        process.send_signal(signal.SIGHUP)
+        until((tmp_path / 'asked').exists, 'the second is asked to stop')
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(SECONDS) == 0
+    assert (tmp_path / 'told').read_text().splitlines()[-2:] == ['two stops', 'one stops']
 
 
 def test_a_service_that_can_not_be_started_again_leaves_the_others_alone(tmp_path: Path) -> None:
@@ -158,6 +181,26 @@ def test_a_service_that_does_not_start_ends_all_and_its_last_words_are_told(tmp_
     assert 'Error: two ended with exit code 3; the end of its log' in said
     assert 'no database' in said
     assert (tmp_path / 'told').read_text().splitlines()[-1] == 'one stops'
+    assert processes_of(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ('second', 'said'),
+    [
+        ((STANDS, 'gone/two.log'), 'two was not started: [Errno 2] No such file or directory: '),
+        ((STANDS, '', 'no-such-program'), 'It can not be found out whether two answers: [Errno 2]'),
+        (('rm two.log; exit 3',), 'two ended with exit code 3; its log was not read: [Errno 2]'),
+    ],
+)
+def test_what_the_system_refuses_at_the_start_is_a_sentence(
+    second: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    with supervised(tmp_path, *second) as process:
+        lines = process.communicate(timeout=SECONDS)[0].splitlines()
+    assert process.returncode == 1
+    assert len(lines) == 1
+    assert lines[0].startswith(f'Error: {said}')
+    assert (tmp_path / 'told').read_text().splitlines()[-1].endswith('stops')
     assert processes_of(tmp_path) == []
 
 

@@ -1,4 +1,4 @@
-"""`make dev` as a process: both servers answer on this machine, and nothing listens beyond it."""
+"""`make dev` as a process: its servers answer on this machine, and nothing listens beyond it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ import httpx
 import psutil
 import pytest
 
-from naics_assets.dev import services
-
 ROOT = Path(__file__).parents[2]
 PATIENCE = 240
 
@@ -30,6 +28,19 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
+def environment_of(folder: Path, tracking_uri: str) -> dict[str, str]:
+    home = folder / 'home'
+    home.mkdir()
+    return {
+        **os.environ,
+        'PYTHONPATH': str(ROOT),
+        'NAICS_DATA_DIR': str(folder / 'data'),
+        'DAGSTER_HOME': str(home),
+        'MLFLOW_TRACKING_URI': tracking_uri,
+        'no_proxy': '*',
+    }
+
+
 def answers(url: str) -> bool:
     try:
         with urlopen(url, timeout=5) as answer:
@@ -38,24 +49,48 @@ def answers(url: str) -> bool:
         return False
 
 
-def test_a_tracker_that_is_a_server_gets_no_other_beside_it(tmp_path: Path) -> None:
-    for tracking_uri, first in (('http://mlflow:5000', 'Dagster'), ('sqlite:///it.db', 'MLflow')):
-        assert services(3000, 5000, tracking_uri, tmp_path / 'log')[0].name == first
+def test_beside_a_server_no_tracker_is_started_and_its_address_is_shown(tmp_path: Path) -> None:
+    # Nobody is there: that is the runs' matter.
+    environment = environment_of(tmp_path, 'http://somebody:s3cret@127.0.0.1:9')
+    # Also where the port of `make dev`'s own MLflow is that server's.
+    with socket.create_server(('127.0.0.1', 0)) as taken:
+        mlflow_port = taken.getsockname()[1]
+        where = ['--port', str(free_port()), '--mlflow-port', str(mlflow_port)]
+        dev = subprocess.Popen(
+            [sys.executable, '-m', 'naics_assets.dev', *where],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        process, started = psutil.Process(dev.pid), list[psutil.Process]()
+        try:
+            assert dev.stdout is not None
+            said = []
+            for line in dev.stdout:
+                said.append(line)
+                if line == 'Ctrl-C stops all.\n':
+                    break
+            assert 'MLflow   http://127.0.0.1:9\n' in said
+            started = process.children(recursive=True)
+            assert started
+            assert not [one for one in started if 'mlflow server' in ' '.join(one.cmdline())]
+            dev.send_signal(signal.SIGINT)
+            rest, _ = dev.communicate(timeout=PATIENCE)
+            assert dev.returncode == 0
+            assert 's3cret' not in ''.join([*said, rest])
+        finally:
+            for each in started:
+                if each.is_running():
+                    each.kill()
+            dev.kill()
 
 
 def test_both_servers_answer_and_nothing_listens_beyond_this_machine(tmp_path: Path) -> None:
     ports = free_port(), free_port()
-    home = tmp_path / 'home'
-    home.mkdir()
-    environment = {
-        **os.environ,
-        'PYTHONPATH': str(ROOT),
-        'NAICS_DATA_DIR': str(tmp_path / 'data'),
-        'DAGSTER_HOME': str(home),
-        # As a password in an address would be.
-        'MLFLOW_TRACKING_URI': f'sqlite:///{tmp_path / "s3cret.db"}',
-        'no_proxy': '*',
-    }
+    # As a password in an address would be.
+    environment = environment_of(tmp_path, f'sqlite:///{tmp_path / "s3cret.db"}')
     log = tmp_path / 'log'
     where = ['--port', str(ports[0]), '--mlflow-port', str(ports[1])]
     with log.open('wb') as output:

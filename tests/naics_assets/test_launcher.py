@@ -196,18 +196,22 @@ def test_stopping_an_ended_job_does_nothing() -> None:
     assert process.returncode == 0
 
 
-def test_a_job_is_read_where_its_words_find_no_room(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_job_is_read_where_its_words_find_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise it would wait for ever, once the pipe is full."""
     said = _Said()
-    with Path('/dev/full').open('w') as full:
+    says = 'for number in range(20_000): print("line", number)'
+    with (
+        Path('/dev/full').open('w') as full,
+        subprocess.Popen([sys.executable, '-c', says], stdout=subprocess.PIPE, text=True) as job,
+    ):
+        assert job.stdout is not None
         monkeypatch.setattr(sys, 'stderr', full)
-        said.follow(f'line {number}\n' for number in range(10_000))
+        said.follow(job.stdout)
         monkeypatch.undo()
         with suppress(OSError):
             full.close()
-    assert said.last[-1] == 'line 9999'
+    assert job.returncode == 0
+    assert said.last[-1] == 'line 19999'
 
 
 def test_what_starts_a_job_is_told_by_the_environment_alone(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,8 @@ from naics_assets import stack
 from naics_assets.lib import postgres
 from naics_assets.lib.postgres import Cluster, find_programs
 from naics_model.errors import ConfigurationError
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -54,6 +59,26 @@ def test_the_one_in_path_comes_first(debian: Path, monkeypatch: pytest.MonkeyPat
     assert find_programs(None) == own
 
 
+def test_a_shell_s_variables_of_another_server_do_not_hold(tmp_path: Path) -> None:
+    """Otherwise its password would go before the file's, and its address with ours."""
+    try:
+        find_programs(None)
+    except ConfigurationError as error:
+        pytest.skip(str(error))
+    of_another = {'PGPASSWORD': 'another', 'PGSERVICE': 'another', 'PGHOSTADDR': '192.0.2.1'}
+    telling = shlex.join([sys.executable, '-m', 'naics_assets.stack', '--environment'])
+    told = subprocess.run(
+        ['bash', '-c', f'eval "$({telling})" && env'],
+        env={**os.environ, **of_another, 'NAICS_DATA_DIR': str(tmp_path)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    left = [line for line in told.stdout.splitlines() if line.startswith('PG')]
+    assert left == [f'PGPASSFILE={tmp_path / "stack" / "passwords"}']
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason='only root runs PostgreSQL as another account')
 def test_a_folder_that_the_account_cannot_enter_is_named_and_nothing_is_left(
     tmp_path: Path,
@@ -65,7 +90,7 @@ def test_a_folder_that_the_account_cannot_enter_is_named_and_nothing_is_left(
     closed = tmp_path / 'closed'
     closed.mkdir(0o700)
     cluster = Cluster(closed / 'stack' / 'postgres', closed / 'stack' / 'passwords', 5433)
-    script = Path(__file__).parents[2] / 'docker/databases.sql'
+    script = ROOT / 'docker/databases.sql'
     with pytest.raises(ConfigurationError, match=f'may not enter the folders above {closed}'):
         cluster.create(script)
     assert not cluster.folder.exists()

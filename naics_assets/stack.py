@@ -14,17 +14,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from dotenv import dotenv_values
+
 import naics_assets
 from naics_assets.lib import programs
 from naics_assets.lib.environment import prepare_environment, stack_home, stack_state
 from naics_assets.lib.postgres import Cluster
 from naics_assets.lib.programs import Program
 from naics_assets.lib.supervisor import HOST, Service, require_free, serve
-from naics_model.errors import NaicsError
+from naics_model.errors import ConfigurationError, NaicsError
 from naics_model.storage.files import write_bytes
 
 SETTINGS = Path(naics_assets.__file__).parents[1] / 'docker'
 """What the stack has in common with its containers."""
+PEOPLE_S = {'NAICS_DATA_DIR', 'NAICS_DAGSTER_URL', 'NAICS_MLFLOW_URL'}
+"""What people may choose of that which Dagster's processes are told."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,22 @@ def dagster_environment(ports: Ports, data_dir: Path, cluster: Cluster) -> dict[
         'NAICS_MLFLOW_URL': os.environ.get('NAICS_MLFLOW_URL') or mlflow_url,
         'MLFLOW_TRACKING_URI': mlflow_url,
     }
+
+
+def require_untold(environment: Mapping[str, str]) -> None:
+    """See that `.env` says nothing of what the stack decides: Dagster's commands heed that file
+    before their own environment.
+
+    Raises:
+        ConfigurationError: it does.
+    """
+    decided = set(environment) - PEOPLE_S
+    wrong = [name for name in dotenv_values('.env') if name in decided or name.startswith('PG')]
+    if wrong:
+        raise ConfigurationError(
+            f'.env sets {", ".join(wrong)}, and Dagster would heed that before what the stack '
+            'decides itself: take it out of that file.'
+        )
 
 
 def in_a_shell(environment: Mapping[str, str], without: Sequence[str]) -> str:
@@ -127,8 +147,10 @@ def main() -> int:
         ]
     try:
         cluster = Cluster(state / 'postgres', state / 'passwords', ports.postgres_port)
+        environment = dagster_environment(ports, data_dir, cluster)
+        require_untold(environment)
         if given.environment:
-            print(in_a_shell(dagster_environment(ports, data_dir, cluster), foreign))
+            print(in_a_shell(environment, foreign))
             return 0
         require_free(listening)
         (state / 'logs').mkdir(parents=True, exist_ok=True)

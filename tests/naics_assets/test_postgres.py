@@ -119,3 +119,23 @@ def test_a_stack_that_can_not_be_told_of_says_why(
     assert f"export DAGSTER_HOME='{data_dir}/stack/dagster_home'" in lines
     assert 'export MLFLOW_TRACKING_URI=http://127.0.0.1:5001' in lines
     assert not (data_dir / 'stack').exists()
+
+
+def test_env_file_says_nothing_of_what_the_stack_decides(
+    debian: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    install(debian, '15.18')
+    told = ['NAICS_DATA_DIR=data', 'NAICS_PROFILE=cpu', 'DAGSTER_HOME=home', 'PGPASSWORD=another']
+    (tmp_path / '.env').write_text('\n'.join(told))
+    monkeypatch.chdir(tmp_path)
+    for name in ('NAICS_DATA_DIR', 'DAGSTER_HOME', 'MLFLOW_TRACKING_URI', 'NAICS_PROFILE'):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setenv('PGPASSWORD', 'ours')
+    monkeypatch.setattr('sys.argv', ['stack', '--environment'])
+    assert stack.main() == 1
+    assert capsys.readouterr().err.startswith('Error: .env sets DAGSTER_HOME, PGPASSWORD, and ')
+    (tmp_path / '.env').write_text('\n'.join(told[:2]))
+    assert stack.main() == 0

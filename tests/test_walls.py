@@ -30,6 +30,7 @@ ROOMS = (
     'losses',
     'training',
     'refinement',
+    'fusion',
     'evaluation',
     'release',
     'benchmark',

@@ -256,7 +256,7 @@ def _fit(
         if protocol.hides is None:
             figures = measure_warm(ground.short, run, protocol, log)
         else:
-            figures = measure(folder, run, protocol, log)
+            figures = measure(folder, view, run, protocol, log)
     trained = read_json(result)
     last = trained['details']['history'][-1]
     return {

@@ -13,16 +13,14 @@ from naics_model.encoder.queries import check_one_space, encode_texts
 from naics_model.encoder.table import read_embeddings
 from naics_model.encoder.tokens import MAX_LENGTH, build_token_cache
 from naics_model.evaluation.asking import cold_figures, grouped, hard_part, warm_figures
-from naics_model.evaluation.measure import (
-    distances_to,
-    nearest_known,
-    points_of,
-    same_codes,
-)
+from naics_model.evaluation.fused import fused_ranking
+from naics_model.evaluation.measure import points_of, same_codes
 from naics_model.evaluation.placement import placement_metrics
 from naics_model.evaluation.questions import read_questions
 from naics_model.evaluation.structure import structure_metrics
 from naics_model.evaluation.succession import predecessors_of, succession_metrics
+from naics_model.fusion.known import read_known
+from naics_model.geometry.arrays import distances_to
 from naics_model.protocols.protocol import Protocol
 from naics_model.protocols.redaction import asked_descriptions
 from naics_model.protocols.splits import hidden_codes
@@ -95,6 +93,7 @@ def prepare(
 
 def measure(
     folder: EditionFolder,
+    view: EditionFolder,
     run: EditionFolder,
     protocol: Protocol,
     log: Log,
@@ -102,11 +101,14 @@ def measure(
 ) -> dict[str, float]:
     """Return the figures of one run, as `group/name`.
 
-    Under the protocol warm held-out entries are asked twice: `warm/...` by the codes alone, and
-    `known_warm/...` by the nearest train entry of each code as well, which baselines know, too.
+    Under the protocol warm held-out entries are asked three times: `warm/...` by the codes'
+    hyperbolic points, `flat_warm/...` by their flat points, and `known_warm/...` by the fused
+    ranking, which knows the phrases of the view, too. Under cold, where all entries are asked,
+    `cold/...` and `known_cold/...` likewise.
 
     Args:
         folder: the edition's files.
+        view: what the run may read.
         run: the run's.
         protocol: what is asked.
         log: told the progress.
@@ -128,30 +130,22 @@ def measure(
     figures = grouped(
         'structure', structure_metrics(points.distance, questions.taxonomy, questions.titles)
     )
-    model, kept = run.stage(LAST_STAGE) / 'model', run.queries
-    texts = list(dict.fromkeys(questions.texts))
-    encoded = encode_texts(model, texts, kept, log)
+    asked = questions.entries(questions.held_out) if protocol.activities else questions.texts
+    known = read_known(view.phrases, questions.candidate_codes)
+    texts = list(dict.fromkeys([*asked, *known.texts]))
+    encoded = encode_texts(run.stage(LAST_STAGE) / 'model', texts, run.queries, log)
     check_one_space(embeddings, encoded)
-    points_of_entries, curvature = encoded.of(questions.texts), embeddings.curvature
-    everything = distances_to(
-        points_of_entries, embeddings.tangent[questions.candidates], curvature
-    )
-    if not protocol.activities:
-        return figures | cold_figures(everything, questions)
-    hard, asked_now = hard_part(questions), questions.held_out
-    nearest = nearest_known(
-        points_of_entries[asked_now],
-        points_of_entries[~asked_now],
-        questions.owners[~asked_now],
-        len(questions.candidates),
-        curvature,
-    )
-    known = warm_figures(everything[asked_now] + nearest, questions, hard)
-    return (
-        figures
-        | warm_figures(everything[asked_now], questions, hard)
-        | {f'known_{name}': value for name, value in known.items()}
-    )
+    ranking = fused_ranking(embeddings, questions.candidates, encoded, known, asked)
+    found = {'': ranking.codes, 'flat_': ranking.flat, 'known_': ranking.fused}
+    hard = hard_part(questions) if protocol.activities else None
+    for prefix, distance in found.items():
+        groups = (
+            cold_figures(distance, questions)
+            if hard is None
+            else warm_figures(distance, questions, hard)
+        )
+        figures |= {f'{prefix}{name}': value for name, value in groups.items()}
+    return figures
 
 
 def measure_warm(

@@ -72,7 +72,7 @@ def benchmark(
         for geometry in options.geometries:
             run = trained_run(ground, protocol, options.profile, geometry, seed, reporter.log)
             reporter.log(f'{protocol.name}, {geometry}, seed {seed}: measuring')
-            found[geometry].append(measure(folder, run, protocol, reporter.log))
+            found[geometry].append(measure(folder, ground.view, run, protocol, reporter.log))
     metrics, spread = _means(found)
     written = folder.benchmark(protocol.name).with_name('metrics.json')
     write_json(metrics, written)
@@ -211,7 +211,7 @@ def fit_arguments(
     arguments += ['--curriculum', curriculum, '--seed', str(seed)]
     arguments += ['--data.relation_index', view.relation_index]
     arguments += ['--data.token_cache', view.token_cache]
-    return [*arguments, '--data.activities', view.activities, '--run_dir', run_dir]
+    return [*arguments, '--data.phrases', view.phrases, '--run_dir', run_dir]
 
 
 def embedding_jobs(title: str, run: EditionFolder, asked: Asked) -> list[Job]:

@@ -26,10 +26,11 @@ from naics_model.encoder.queries import encode_texts
 from naics_model.encoder.table import read_embeddings
 from naics_model.evaluation.asking import grouped
 from naics_model.evaluation.document import to_markdown
-from naics_model.evaluation.measure import distances_to, points_of
+from naics_model.evaluation.measure import points_of
 from naics_model.evaluation.placement import unseen_metrics
 from naics_model.evaluation.questions import Questions, read_questions
 from naics_model.evaluation.report_refinement import FIGURES, comparison
+from naics_model.geometry.arrays import distances_to
 from naics_model.jobs.command import profile_path
 from naics_model.jobs.reporting import JobResult, Reporter
 from naics_model.protocols.protocol import PROTOCOLS, Protocol
@@ -221,7 +222,7 @@ def _refine(each: _Trained, options: RefinementOptions, variant: str, seed: int,
     graph: list[str | Path] = ['--embeddings', each.seen, '--descriptions', view.descriptions]
     result = out.refinement / 'result.json'
     arguments = ['--config', options.refinement, '--seed', str(seed), *graph]
-    arguments += ['--activities', view.activities, '--encoder', run.stage(LAST_STAGE) / 'model']
+    arguments += ['--phrases', view.phrases, '--encoder', run.stage(LAST_STAGE) / 'model']
     arguments += ['--queries', run.queries, '--out', out.refined_embeddings]
     arguments += ['--run_dir', out.refinement, *VARIANTS[variant].arguments()]
     jobs: list[Job] = [job(f'{title}, refinement', 'refinement', arguments, result)]
@@ -254,7 +255,7 @@ def _measure(
     folder: EditionFolder, each: _Trained, table: Path, questions: Questions, log: Log
 ) -> dict[str, float]:
     """Return the figures of `FIGURES` that a protocol has."""
-    figures = measure(folder, each.run, each.protocol, log, table)
+    figures = measure(folder, each.ground.view, each.run, each.protocol, log, table)
     if each.protocol.hides:
         embeddings = read_embeddings(table)
         hidden = set(hidden_codes(read_parquet(folder.code_splits), each.protocol.hides))

@@ -1,10 +1,10 @@
 """The structure-aware dynamic curriculum (SADC) as plain data: progress of a fit -> how to choose.
 
-What belongs here: the settings, and the plan that they give for a moment of the fit. Choosing by
-that plan, from embeddings, is training's affair.
+What belongs here: the settings, and the plan that they give for a moment of the fit. Weighing
+negatives by that plan is the business of `training/negatives.py`.
 
-Source: the seeds' evaluation of SADC; structural weights after Ahrabian et al., Structure Aware
-Negative Sampling in Knowledge Graphs, EMNLP 2020 (SANS).
+Source of the structural weights: Ahrabian et al., Structure Aware Negative Sampling in Knowledge
+Graphs, EMNLP 2020 (SANS).
 """
 
 from __future__ import annotations
@@ -23,56 +23,51 @@ NOT_YET: Ends = (math.inf, math.inf)
 
 @dataclass(frozen=True)
 class NegativeSettings:
-    """How the negatives of an item are chosen among the codes of a step.
+    """How the other codes are weighed as negatives of a phrase.
 
-    Whatever the strategy, a negative is farther from the anchor than the positive, and no harder
-    than the hardest of the stage's buckets.
+    A phrase is contrasted with all six-digit codes at once; a weight multiplies what a code adds
+    to the denominator of the softmax, and 0 leaves it out.
 
     Attributes:
-        strategy: `stage` keeps those that the sampler drew by the stage's shares; `uniform` draws
-            all alike; `sans_static` a fixed share from the anchor's sector; `sadc` by phase.
+        strategy: `uniform` weighs all alike: the plain softmax; `sans_static` gives a fixed share of
+            the weight to the phrase's own sector; `sadc` weighs by phase.
         phases: of `sadc`. `three`: structural, geometric, and then without false negatives;
             `two`: the last two at once; `annealed`: no phases but a steady passage from the tree to
             the model; `plateau`: three, each until `val/loss` has stopped falling.
         first_end: progress, 0 to 1, at which the structural phase ends.
         second_end: progress at which the geometric phase ends, and false negatives begin.
-        alpha: a negative at distance d of the tree is drawn by the weight d^-alpha; falls to 0 in
-            the geometric phase.
-        mask_siblings: whether siblings of the anchor are no negatives in the structural phase.
-        candidates: a mined negative is one of this many times K, drawn by those weights.
-        mined: share of the negatives that is mined from the second phase on.
-        router: share of the mined ones that is told by the gate; the rest is told by distance.
+        alpha: a negative at distance d of the tree has the weight d^-alpha; alpha falls to 0 in the
+            geometric phase.
+        mask_siblings: whether siblings of the phrase's code are no negatives in the structural
+            phase.
+        mined: share of the weight that goes to the hardest codes from the second phase on.
+        hardest: how many codes share it.
+        router: share of the mined weight that goes to codes of a similar gate; the rest goes to the
+            nearest codes.
         router_measure: of two gate distributions: `kl` divergence, or `cosine`.
-        false_negatives: codes of the anchor's cluster: `eliminate` them; `attract` them, too;
-            `hybrid`, attract those that are related within their sector and eliminate the others;
-            or `off`.
-        clusters: of all codes; a quarter of their number where that is less.
+        false_negatives: codes of the cluster of the phrase's code: `eliminate` them; `attract` them,
+            too; `hybrid`, attract those of the same sector and eliminate the others; or `off`.
+        clusters: of the six-digit codes; a quarter of their number where that is less.
         every: epochs between two clusterings.
-        in_queries: whether queries, too, leave out the codes of their own code's cluster.
-        beyond_step: whether codes of earlier steps are candidates, too, where they were then.
-        near_share: of `sans_static`, the share from the anchor's sector.
+        near_share: of `sans_static`, the share of the own sector.
         patience: of `plateau`, epochs without a lower `val/loss` that end a phase.
-        chunk_mb: how much of the similarity matrix is in memory at once.
     """
 
-    strategy: Literal['stage', 'uniform', 'sans_static', 'sadc'] = 'stage'
+    strategy: Literal['uniform', 'sans_static', 'sadc'] = 'uniform'
     phases: Literal['three', 'two', 'annealed', 'plateau'] = 'three'
     first_end: float = 0.3
     second_end: float = 0.7
     alpha: float = 1.5
     mask_siblings: bool = True
-    candidates: float = 2.0
-    mined: float = 1.0
+    mined: float = 0.5
+    hardest: int = 64
     router: float = 0.5
     router_measure: Literal['kl', 'cosine'] = 'kl'
     false_negatives: Literal['eliminate', 'attract', 'hybrid', 'off'] = 'eliminate'
     clusters: int = 500
     every: int = 5
-    in_queries: bool = False
-    beyond_step: bool = False
     near_share: float = 0.5
     patience: int = 1
-    chunk_mb: int = 64
 
     def __post_init__(self) -> None:
         """Raises:
@@ -88,11 +83,10 @@ class NegativeSettings:
             )
         for name, least in (
             ('alpha', 0),
-            ('candidates', 1),
+            ('hardest', 1),
             ('clusters', 2),
             ('every', 1),
             ('patience', 1),
-            ('chunk_mb', 1),
         ):
             if not getattr(self, name) >= least:
                 raise ConfigurationError(
@@ -101,16 +95,16 @@ class NegativeSettings:
 
 
 class Plan(NamedTuple):
-    """How negatives are chosen at one moment.
+    """How negatives are weighed at one moment.
 
     Attributes:
         phase: 1 structural, 2 geometric, 3 without false negatives; 0 of a strategy without phases.
-        alpha: exponent of the weights d^-alpha by which candidates are drawn.
+        alpha: exponent of the weights d^-alpha.
         sibling_weight: of siblings, beside that; 0 leaves them out.
-        near_share: the share that comes from the anchor's sector; None where the draw decides.
-        by_distance: share of an item's negatives that are the nearest of its candidates.
-        by_router: share that are those whose gate is most like the anchor's.
-        without_false_negatives: whether codes of the anchor's cluster are no negatives.
+        near_share: share of the weight that the own sector has; None where alpha decides.
+        by_distance: share of the weight that the nearest codes have.
+        by_router: share that the codes of the most similar gate have.
+        without_false_negatives: whether codes of the own code's cluster are no negatives.
     """
 
     phase: int = 0
@@ -122,16 +116,14 @@ class Plan(NamedTuple):
     without_false_negatives: bool = False
 
 
-def plan_at(settings: NegativeSettings, progress: float, ends: Ends = NOT_YET) -> Plan | None:
-    """Return the plan at a moment of a fit; None where the sampler's negatives are kept.
+def plan_at(settings: NegativeSettings, progress: float, ends: Ends = NOT_YET) -> Plan:
+    """Return the plan at a moment of a fit.
 
     Args:
         settings: what was asked for.
         progress: done share of the fit, 0 to 1.
         ends: of `plateau`, when phases have ended; not read otherwise.
     """
-    if settings.strategy == 'stage':
-        return None
     if settings.strategy == 'uniform':
         return Plan()
     if settings.strategy == 'sans_static':
@@ -176,25 +168,18 @@ def schedule(settings: NegativeSettings, ends: Ends = NOT_YET, points: int = 21)
         settings: what was asked for.
         ends: of `plateau`, when phases have ended.
         points: how many moments.
-
-    Returns:
-        empty where the sampler's negatives are kept.
     """
-    moments = [point / max(points - 1, 1) for point in range(points)]
-    plans = [plan_at(settings, moment, ends) for moment in moments]
-    return [plan for plan in plans if plan is not None]
+    return [plan_at(settings, point / max(points - 1, 1), ends) for point in range(points)]
 
 
 def in_words(settings: NegativeSettings) -> str:
-    """Return in a sentence how negatives are chosen."""
-    if settings.strategy == 'stage':
-        return 'negatives by the shares of the stage'
+    """Return in a sentence how negatives are weighed."""
     if settings.strategy == 'uniform':
-        return 'negatives drawn alike from all that the stage allows'
+        return 'all codes weigh alike as negatives'
     if settings.strategy == 'sans_static':
-        return f"negatives to {settings.near_share:.0%} of the anchor's own sector"
+        return f"{settings.near_share:.0%} of the negatives' weight is of the own sector"
     first, second = f'{settings.first_end:.0%}', f'{settings.second_end:.0%}'
-    mined = 'mined' if settings.mined > 0 else 'drawn all alike'
+    mined = 'of the hardest' if settings.mined > 0 else 'all alike'
     false = {
         'eliminate': 'without false ones',
         'attract': 'with false ones attracted',

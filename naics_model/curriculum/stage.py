@@ -40,6 +40,8 @@ class Stage(BaseModel):
             (cross-reference).
         bucket_percentages: the share of an item's negatives that each bucket gets; they sum to 1.
         k_negatives: negatives of one item.
+        rate_start: the learning rates at the start of the stage, as a share of their peaks.
+        rate_end: the same at its end; in between they move on a line.
     """
 
     model_config = ConfigDict(frozen=True, extra='forbid')
@@ -52,6 +54,8 @@ class Stage(BaseModel):
     difficulty_buckets: tuple[Bucket, ...] = Field(min_length=1)
     bucket_percentages: dict[Bucket, Share]
     k_negatives: Count
+    rate_start: Share = 1.0
+    rate_end: Share = 0.0
 
     @model_validator(mode='after')
     def _agree(self) -> 'Stage':

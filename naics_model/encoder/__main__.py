@@ -20,8 +20,11 @@ from naics_model.storage.files import read_parquet, write_parquet
 
 _DESCRIPTION = """\
 Embed every NAICS code of an edition with a trained model, and write one row per code: the tangent
-vector at the origin, its radius, and the same point in Lorentz coordinates (time first; a model of
-curvature 0 has none).
+vector at the origin, its radius, the same point in Lorentz coordinates (time first; a model of
+curvature 0 has none), and the unit vector of the flat reading.
+
+A code that the model was trained on has a learned point, which is taken; any other code is placed by
+its texts.
 
 The model is a folder that a training run exported (RUN_DIR/model). The token cache must have been
 cut for the model's backbone, and from the same descriptions."""
@@ -121,6 +124,7 @@ def embed(
     import torch
 
     from naics_model.encoder.embedder import NaicsEmbedder
+    from naics_model.encoder.points import POINTS_FILE, CodePoints
 
     embedder = NaicsEmbedder.from_pretrained(model)
     embedder.to('cuda' if torch.cuda.is_available() else 'cpu')
@@ -136,9 +140,19 @@ def embed(
             last_said = time.monotonic()
             reporter.log(f'{done} of {total} texts')
 
-    tangent = embedder.encode_codes(cache, batch_size, progress=say)
+    output = embedder.encode_codes(cache, batch_size, progress=say)
     seconds = time.monotonic() - started
-    table = embedding_table(frame, tangent, embedder.settings['curvature'])
+    unit, tangent, learned = output.unit, output.tangent, 0
+    if (model / POINTS_FILE).is_file():
+        points = CodePoints.load(model)
+        place = {code: row for row, code in enumerate(points.codes)}
+        known = [row for row, code in enumerate(frame['code']) if code in place]
+        rows = [place[frame['code'][row]] for row in known]
+        with torch.no_grad():
+            of_codes = points(embedder.cpu().projection)
+        unit[known], tangent[known] = of_codes.unit[rows], of_codes.tangent[rows]
+        learned = len(known)
+    table = embedding_table(frame, tangent, embedder.settings['curvature'], unit)
     write_parquet(table, out)
 
     radii = table['radius'].to_numpy()
@@ -147,6 +161,7 @@ def embed(
         JobResult(
             metrics={
                 'codes': len(table),
+                'learned_points': learned,
                 'dimension': tangent.shape[1],
                 'texts_per_second': texts / seconds,
                 'radius_max': float(radii.max()),

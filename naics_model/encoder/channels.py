@@ -1,12 +1,12 @@
-"""Four LoRA channels over one frozen backbone, pooled to one vector per code and channel.
+"""LoRA channels over one frozen backbone, pooled to one vector per code and channel.
 
-Differs from four encoders in memory only: the backbone is shared (a quarter of the weights) and
-each channel switches its own adapter on. Fusion of the four vectors is in moe.py.
+Differs from one encoder per channel in memory only: the backbone is shared and each channel
+switches its own adapter on. Fusion of the vectors is in moe.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from naics_model.encoder.tokens import CHANNELS, ChannelTokens
+from naics_model.encoder.tokens import ChannelTokens
 
 # Tokens per pass through the backbone. On a CPU short passes stay in its cache: 64 codes of 2022
 # train at 11.6 codes per core-second with 512, 10.7 with 2,048, and 6.0 padded in one pass. A GPU
@@ -44,9 +44,10 @@ def token_tensors(tokens: ChannelTokens, device: torch.device | str = 'cpu') -> 
 
 
 class ChannelEncoder(nn.Module):
-    """Texts of four channels to vectors (count, 4, width).
+    """Texts of C channels to vectors (count, C, width).
 
     Args:
+        names: the C channels.
         backbone: a loaded transformer, (ids, mask) -> last_hidden_state (P, L, width); it is
             changed in place.
         targets: names of the modules to adapt, see `Backbone.lora_targets`; or `all-linear`.
@@ -60,6 +61,7 @@ class ChannelEncoder(nn.Module):
 
     def __init__(
         self,
+        names: Sequence[str],
         backbone: PreTrainedModel,
         targets: tuple[str, ...] | Literal['all-linear'],
         *,
@@ -78,21 +80,22 @@ class ChannelEncoder(nn.Module):
                 lora_dropout=lora_dropout,
                 target_modules=targets if isinstance(targets, str) else list(targets),
             )
-            for channel in CHANNELS
+            for channel in names
         }
         # The tuner puts the adapters in place; unwrapped, weights keep the backbone's own names.
-        first, *others = CHANNELS
+        first, *others = names
         tuner = LoraModel(backbone, configs, first)
         for channel in others:
             tuner.inject_adapter(backbone, channel)
+        self.names = tuple(names)
         self.backbone: nn.Module = backbone
         self.channel_dropout = channel_dropout
         self.gradient_checkpointing = gradient_checkpointing
         self.width: int = backbone.config.hidden_size
         # Pooled vectors differ in scale between backbones; after this they do not.
-        self.norms = nn.ModuleDict({channel: nn.LayerNorm(self.width) for channel in CHANNELS})
+        self.norms = nn.ModuleDict({channel: nn.LayerNorm(self.width) for channel in names})
         # What stands in for a channel that a code does not have; 0 is a normalised vector's mean.
-        self.absent = nn.Parameter(torch.zeros(len(CHANNELS), self.width))
+        self.absent = nn.Parameter(torch.zeros(len(names), self.width))
         self._adapted = [m for m in backbone.modules() if isinstance(m, LoraLayer)]
         self._lora = [p for name, p in backbone.named_parameters() if 'lora_' in name]
         for parameter in self._lora:
@@ -106,15 +109,15 @@ class ChannelEncoder(nn.Module):
                 be missing.
 
         Returns:
-            float32 (count, 4, width), absent channels by their learned vectors.
+            float32 (count, C, width), absent channels by their learned vectors.
         """
-        present = {channel: tokens[channel] for channel in CHANNELS if channel in tokens}
+        present = {channel: tokens[channel] for channel in self.names if channel in tokens}
         if self.training and self.channel_dropout > 0:
             present = self._drop(present, count)
         out = self.absent.expand(count, -1, -1).clone()
         for channel, part in present.items():
             if len(part.rows):
-                column = CHANNELS.index(channel)
+                column = self.names.index(channel)
                 out[part.rows, column] = self.encode(channel, part.input_ids, part.attention_mask)
         return out
 
@@ -152,17 +155,17 @@ class ChannelEncoder(nn.Module):
     def _drop(self, present: dict[str, TokenTensors], count: int) -> dict[str, TokenTensors]:
         """Leave out channels at random; one of each code's present ones, at random, stays."""
         device = self.absent.device
-        has = torch.zeros(count, len(CHANNELS), dtype=torch.bool, device=device)
+        has = torch.zeros(count, len(self.names), dtype=torch.bool, device=device)
         for channel, part in present.items():
-            has[part.rows, CHANNELS.index(channel)] = True
-        chance = torch.rand(count, len(CHANNELS), device=device).masked_fill(~has, -1.0)
+            has[part.rows, self.names.index(channel)] = True
+        chance = torch.rand(count, len(self.names), device=device).masked_fill(~has, -1.0)
         keep = chance >= self.channel_dropout
         # The channel with the luckiest draw stays whatever the threshold: uniform over the present
         # ones.
         keep[torch.arange(count, device=device), chance.argmax(dim=1)] = True
         kept = {}
         for channel, part in present.items():
-            chosen = keep[part.rows, CHANNELS.index(channel)]
+            chosen = keep[part.rows, self.names.index(channel)]
             kept[channel] = TokenTensors(*(tensor[chosen] for tensor in part))
         return kept
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from naics_model.encoder.backbones import MINILM, load_backbone, resolve_backbone
 from naics_model.encoder.channels import ChannelEncoder, TokenTensors, token_tensors
-from naics_model.encoder.moe import LinearFusion, MixtureOfExperts
+from naics_model.encoder.moe import LinearFusion, MeanFusion, MixtureOfExperts
 from naics_model.encoder.pretrained import (
     CONFIG_FILE,
     check_fits,
@@ -29,9 +29,8 @@ from naics_model.encoder.pretrained import (
     write_model,
 )
 from naics_model.encoder.projection import HyperbolicProjection
-from naics_model.encoder.settings import check_settings
+from naics_model.encoder.settings import channel_names, check_settings
 from naics_model.encoder.tokens import (
-    CHANNELS,
     MAX_LENGTH,
     TokenCache,
     cut_texts,
@@ -42,13 +41,16 @@ from naics_model.errors import ConfigurationError, DataError
 
 
 class EmbedderOutput(NamedTuple):
-    """What a forward pass returns.
+    """The two readings of each text, and its gate.
 
     Attributes:
-        tangent: float32 (count, d), soft-clipped tangent vectors at the origin.
+        unit: float32 (count, width), unit vectors of the flat reading, compared by cosine.
+        tangent: float32 (count, d), soft-clipped tangent vectors at the origin of the hyperbolic
+            space.
         gate_probabilities: (count, E), or None without a gate.
     """
 
+    unit: Tensor
     tangent: Tensor
     gate_probabilities: Tensor | None
 
@@ -59,7 +61,10 @@ class ParameterCounts(NamedTuple):
 
 
 class NaicsEmbedder(nn.Module):
-    """Four channels over one frozen backbone, fused and projected to hyperbolic space.
+    """Text encoder with two readings: a unit vector and a point in hyperbolic space.
+
+    The fused vector of a text, normalised, is the flat reading; its projection is the hyperbolic
+    one. Free texts come through the first channel.
 
     Args:
         backbone: name, see `resolve_backbone`.
@@ -68,14 +73,16 @@ class NaicsEmbedder(nn.Module):
         lora_dropout: of the adapters' input.
         lora_layers: what is adapted: `attention` for its queries and values, `all` for every linear
             map of the backbone's blocks.
-        fusion: `moe` for a mixture of experts, `linear` for one linear map.
+        channels: `one` reads a code as one text; `four` encodes title, description, exclusions and
+            examples apart, with an adapter each, and fuses their vectors.
+        fusion: `mean` of the channels, `moe` for a mixture of experts, `linear` for one linear map.
         experts: number of experts of the mixture; unused by linear fusion.
         top_k: how many of them a code uses.
         hyperbolic_dim: width d of the tangent vectors.
         max_radius: radii stay below it, in units of 1/sqrt(curvature), plain ones at 0.
         curvature: c >= 0, of the space of curvature -c; 0 is flat: the Euclidean control.
+        start_radius: radius at which texts start, in the same units as `max_radius`.
         channel_dropout: in training, the chance that a present channel is left out.
-        head: of the projection: `linear` for one linear map, `mlp` for two with a GELU between.
         gradient_checkpointing: in training, hold the activations of one pass through the backbone
             at a time and compute those of the others again; the result is the same.
 
@@ -85,7 +92,7 @@ class NaicsEmbedder(nn.Module):
 
     Example:
         >>> embedder = NaicsEmbedder.from_pretrained('data/2022/training/stage_3_hard/model')
-        >>> embedder.encode(['Growing soybeans', 'Retail bakery']).shape
+        >>> embedder.encode(['Growing soybeans', 'Retail bakery']).tangent.shape
         torch.Size([2, 64])
     """
 
@@ -96,14 +103,15 @@ class NaicsEmbedder(nn.Module):
         lora_alpha: int = 16,
         lora_dropout: float = 0.1,
         lora_layers: Literal['attention', 'all'] = 'attention',
-        fusion: Literal['moe', 'linear'] = 'moe',
+        channels: Literal['one', 'four'] = 'one',
+        fusion: Literal['mean', 'moe', 'linear'] = 'mean',
         experts: int = 4,
         top_k: int = 2,
         hyperbolic_dim: int = 64,
         max_radius: float = 6.0,
         curvature: float = 1.0,
+        start_radius: float = 2.0,
         channel_dropout: float = 0.0,
-        head: Literal['linear', 'mlp'] = 'linear',
         gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
@@ -113,19 +121,21 @@ class NaicsEmbedder(nn.Module):
             'lora_alpha': lora_alpha,
             'lora_dropout': lora_dropout,
             'lora_layers': lora_layers,
+            'channels': channels,
             'fusion': fusion,
             'experts': experts,
             'top_k': top_k,
             'hyperbolic_dim': hyperbolic_dim,
             'max_radius': max_radius,
             'curvature': curvature,
+            'start_radius': start_radius,
             'channel_dropout': channel_dropout,
-            'head': head,
             'gradient_checkpointing': gradient_checkpointing,
         }
         check_settings(self.settings)
         self.backbone = resolve_backbone(backbone)
         self.channels = ChannelEncoder(
+            channel_names(channels),
             load_backbone(self.backbone),
             self.backbone.lora_targets if lora_layers == 'attention' else 'all-linear',
             lora_r=lora_r,
@@ -134,16 +144,20 @@ class NaicsEmbedder(nn.Module):
             channel_dropout=channel_dropout,
             gradient_checkpointing=gradient_checkpointing,
         )
-        width = self.channels.width
-        self.fusion: MixtureOfExperts | LinearFusion
+        width, count = self.channels.width, len(self.channels.names)
+        self.fusion: MeanFusion | MixtureOfExperts | LinearFusion
         if fusion == 'moe':
-            self.fusion = MixtureOfExperts(len(CHANNELS), width, experts, top_k)
+            self.fusion = MixtureOfExperts(count, width, experts, top_k)
+        elif fusion == 'linear':
+            self.fusion = LinearFusion(count, width)
         else:
-            self.fusion = LinearFusion(len(CHANNELS), width)
-        self.projection = HyperbolicProjection(width, hyperbolic_dim, max_radius, curvature, head)
+            self.fusion = MeanFusion(count)
+        self.projection = HyperbolicProjection(
+            width, hyperbolic_dim, max_radius, curvature, start_radius
+        )
 
     def forward(self, tokens: Mapping[str, TokenTensors], count: int) -> EmbedderOutput:
-        """Embed `count` codes, or texts that come through the title channel alone.
+        """Embed `count` codes, or free texts that come through the first channel alone.
 
         Args:
             tokens: by channel name, as `ChannelEncoder.forward` takes them.
@@ -156,8 +170,8 @@ class NaicsEmbedder(nn.Module):
         texts: Sequence[str],
         batch_size: int = 64,
         log: Callable[[str], None] = warnings.warn,
-    ) -> Tensor:
-        """Embed free texts through the title channel, in eval mode and without gradients.
+    ) -> EmbedderOutput:
+        """Embed free texts through the first channel, in eval mode and without gradients.
 
         Args:
             texts: none of them blank; what is beyond 128 tokens is not read.
@@ -165,7 +179,7 @@ class NaicsEmbedder(nn.Module):
             log: told in a sentence how many texts were cut, if any.
 
         Returns:
-            float32 (len(texts), d) on the CPU, in the given order.
+            both readings on the CPU, in the given order.
 
         Raises:
             DataError: a text is blank.
@@ -179,20 +193,23 @@ class NaicsEmbedder(nn.Module):
         cut = cut_texts(texts, self.backbone.name)
         if cut.truncated:
             log(f'{cut.truncated} of {len(texts)} texts were read to {MAX_LENGTH} tokens only')
-        features = torch.zeros(len(texts), self.settings['hyperbolic_dim'])
+        parts, order = [], []
         with _inference(self):
             for rows in length_buckets(cut.texts.lengths, batch_size):
-                part = token_tensors(cut.texts.batch(rows, cut.pad_id), self.device)
-                features[torch.from_numpy(rows)] = self({'title': part}, len(rows)).tangent.cpu()
-        return features
+                tokens = token_tensors(cut.texts.batch(rows, cut.pad_id), self.device)
+                parts.append(_on_cpu(self({self.text_channel: tokens}, len(rows))))
+                order.append(torch.from_numpy(rows))
+        if not parts:
+            return self._nothing()
+        return _in_order(parts, torch.cat(order))
 
     def encode_codes(
         self,
         codes: pl.DataFrame | TokenCache,
         batch_size: int = 64,
         progress: Callable[[int, int], None] | None = None,
-    ) -> Tensor:
-        """Embed every code of an edition: float32 (n, d) on the CPU, in the given order.
+    ) -> EmbedderOutput:
+        """Embed the texts of every code of an edition, in the given order, on the CPU.
 
         Each channel is encoded over all codes in batches of similar length, and fused afterwards;
         the result is that of `forward` in eval mode.
@@ -211,21 +228,33 @@ class NaicsEmbedder(nn.Module):
         else:
             cache = token_cache(codes, backbone=self.backbone.name)
         with _inference(self):
-            features = self._features(cache, CHANNELS, batch_size, progress)
-            return torch.cat([self._head(part).tangent.cpu() for part in features.split(1024)])
+            features = self._features(cache, self.channels.names, batch_size, progress)
+            return _joined([_on_cpu(self._head(part)) for part in features.split(1024)])
 
-    def start_from(self, cache: TokenCache, batch_size: int = 64) -> None:
-        """Before the first training: let the projection begin with what distinguishes the titles.
+    def document_features(
+        self, cache: TokenCache, rows: NDArray[np.integer], batch_size: int = 64
+    ) -> Tensor:
+        """Return the channel vectors (len(rows), C, width) of some codes, in eval mode."""
+        with _inference(self):
+            return self._features(cache, self.channels.names, batch_size, rows=rows)
 
-        Only titles, because queries come as titles do, and because they are a sixteenth of the
-        work of all channels.
+    def start_along(self, features: Tensor) -> EmbedderOutput:
+        """Start the projection of a new model along the principal directions of the codes' texts.
 
-        Raises:
-            ConfigurationError: the cache was cut for another backbone.
+        Of four channels only the first, the titles, gives the directions, because free texts come
+        through it.
+
+        Args:
+            features: (n, C, width), see `document_features`.
+
+        Returns:
+            both readings of the documents, with that projection.
         """
         with _inference(self):
-            features = self._features(cache, ('title',), batch_size)
-            self.projection.start_along(self.fusion(features.flatten(start_dim=1)).vectors)
+            first = self.channels.absent.expand_as(features).clone()
+            first[:, 0] = features[:, 0]
+            self.projection.start_along(self._head(first).unit)
+            return self._head(features)
 
     def _features(
         self,
@@ -233,13 +262,15 @@ class NaicsEmbedder(nn.Module):
         channels: Sequence[str],
         batch_size: int,
         progress: Callable[[int, int], None] | None = None,
+        rows: NDArray[np.integer] | None = None,
     ) -> Tensor:
-        """Encode some channels of every code: (n, 4, width), the others as absent."""
+        """Encode some channels of some codes, or all: (n, C, width), the others as absent."""
         cache.check_backbone(self.backbone)
-        texts = {channel: _distinct(cache, channel) for channel in channels}
+        rows = np.arange(len(cache)) if rows is None else rows
+        texts = {channel: _distinct(cache, channel, rows) for channel in channels}
         total = sum(len(part.first) for part in texts.values())
         done = 0
-        features = self.channels.absent.expand(len(cache), -1, -1).clone()
+        features = self.channels.absent.expand(len(rows), -1, -1).clone()
         for channel, part in texts.items():
             vectors = features.new_empty(len(part.first), self.channels.width)
             for bucket in length_buckets(part.lengths, batch_size):
@@ -251,8 +282,18 @@ class NaicsEmbedder(nn.Module):
                 if progress is not None:
                     progress(done, total)
             codes, which = (torch.from_numpy(a).to(self.device) for a in part[2:])
-            features[codes, CHANNELS.index(channel)] = vectors[which]
+            features[codes, self.channels.names.index(channel)] = vectors[which]
         return features
+
+    def _nothing(self) -> EmbedderOutput:
+        """Return the readings of no text."""
+        width, dimension = self.channels.width, self.settings['hyperbolic_dim']
+        return EmbedderOutput(torch.zeros(0, width), torch.zeros(0, dimension), None)
+
+    @property
+    def text_channel(self) -> str:
+        """The channel that free texts come through."""
+        return self.channels.names[0]
 
     @property
     def curvature(self) -> float:
@@ -321,10 +362,10 @@ class NaicsEmbedder(nn.Module):
         }
 
     def _head(self, features: Tensor) -> EmbedderOutput:
-        """Fuse and project channel vectors (count, 4, width)."""
+        """Fuse and project channel vectors (count, C, width)."""
         fused = self.fusion(features.flatten(start_dim=1))
-        tangent = self.projection(fused.vectors)
-        return EmbedderOutput(tangent, fused.gate_probabilities)
+        unit = nn.functional.normalize(fused.vectors.float(), dim=1)
+        return EmbedderOutput(unit, self.projection(unit), fused.gate_probabilities)
 
 
 class _Texts(NamedTuple):
@@ -333,7 +374,7 @@ class _Texts(NamedTuple):
     Attributes:
         first: (T,), the first code of each.
         lengths: (T,), tokens of each.
-        codes: (P,), the codes that have the channel.
+        codes: (P,), the codes that have the channel, as positions among those asked for.
         which: (P,), the text of each of them, 0 to T - 1.
     """
 
@@ -343,11 +384,33 @@ class _Texts(NamedTuple):
     which: NDArray[np.int64]
 
 
-def _distinct(cache: TokenCache, channel: str) -> _Texts:
-    """Find the texts of a channel that are the same."""
-    ids, mask, codes = cache.batch(channel, np.arange(len(cache)))
+def _distinct(cache: TokenCache, channel: str, rows: NDArray[np.integer]) -> _Texts:
+    """Find the texts of a channel that are the same, among those of some codes."""
+    ids, mask, codes = cache.batch(channel, rows)
     _, first, which = np.unique(ids, axis=0, return_index=True, return_inverse=True)
-    return _Texts(codes[first], mask.sum(axis=1)[first], codes, which)
+    return _Texts(rows[codes[first]], mask.sum(axis=1)[first], codes, which)
+
+
+def _on_cpu(output: EmbedderOutput) -> EmbedderOutput:
+    gates = output.gate_probabilities
+    return EmbedderOutput(
+        output.unit.cpu(), output.tangent.cpu(), None if gates is None else gates.cpu()
+    )
+
+
+def _joined(parts: Sequence[EmbedderOutput]) -> EmbedderOutput:
+    """Return the rows of several outputs as one."""
+    unit, tangent, gates = zip(*parts, strict=True)
+    return EmbedderOutput(
+        torch.cat(unit), torch.cat(tangent), None if gates[0] is None else torch.cat(gates)
+    )
+
+
+def _in_order(parts: Sequence[EmbedderOutput], places: Tensor) -> EmbedderOutput:
+    """Return the rows of several outputs at their places."""
+    back = torch.argsort(places)
+    unit, tangent, gates = _joined(parts)
+    return EmbedderOutput(unit[back], tangent[back], None if gates is None else gates[back])
 
 
 @contextmanager

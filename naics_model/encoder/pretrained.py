@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from naics_model.encoder.backbones import Backbone
-from naics_model.encoder.settings import FREE_SETTINGS, LATER_SETTINGS
+from naics_model.encoder.settings import FREE_SETTINGS
 from naics_model.errors import ConfigurationError, DataError
 from naics_model.storage.files import read_json, write_bytes, write_json
 
@@ -54,7 +54,7 @@ def write_model(
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Read config.json; a setting that is younger than the model has the value it had then.
+    """Read config.json.
 
     Raises:
         DataError: the file is missing, damaged, or of something else.
@@ -62,7 +62,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     config: dict[str, Any] = read_json(folder / CONFIG_FILE)
     if not isinstance(config, dict) or not {'settings', 'backbone'} <= config.keys():
         raise DataError(f'{folder / CONFIG_FILE} does not describe an embedder.')
-    return {**config, 'settings': {**LATER_SETTINGS, **config['settings']}}
+    return config
 
 
 def check_fits(folder: Path, settings: Mapping[str, Any], backbone: Backbone) -> None:

@@ -1,35 +1,25 @@
-"""From a fused vector to a tangent vector at the origin of a hyperbolic space, or a flat one.
+"""Projects a unit vector to a tangent vector at the origin of a hyperbolic or flat space.
 
-The exponential map itself is in geometry; parameters and losses stay on the tangent vector.
+The exponential map is in geometry; parameters and losses stay on the tangent vector.
 """
 
 from __future__ import annotations
-
-import math
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from naics_model.geometry import lorentz
 
-INITIAL_RADIUS = 2.0
-"""Where codes start: on the ladder of levels. Near 0 there is no room, at the clip no gradient."""
-
-
-# Mean square of GELU(x) for normal x, from GELU(x) = x P(x) by integrating by parts.
-_GELU_POWER = 1 / 3 + 1 / (2 * math.sqrt(3) * math.pi)
-
 
 class HyperbolicProjection(nn.Module):
-    """Normalise, map to `dimension`, and clip the radius softly.
+    """Linear map of unit vectors to `dimension`, with a soft clip of the radius.
 
     Args:
-        inputs: width of the fused vector.
-        dimension: width d of the tangent vector.
+        inputs: width of the unit vectors.
+        dimension: width d of the tangent vectors.
         max_radius: radii stay below it, in units of 1/sqrt(curvature), plain ones at 0.
         curvature: c >= 0 of the space of curvature -c; 0 is flat.
-        head: `linear` for one linear map, `mlp` for a hidden layer of `inputs` GELUs before it.
+        start_radius: root mean square radius of the first output, in the same units.
     """
 
     def __init__(
@@ -38,55 +28,50 @@ class HyperbolicProjection(nn.Module):
         dimension: int,
         max_radius: float,
         curvature: float,
-        head: Literal['linear', 'mlp'] = 'linear',
+        start_radius: float = 2.0,
     ) -> None:
         super().__init__()
         self.max_radius = max_radius
         self.curvature = curvature
-        self.norm = nn.LayerNorm(inputs)
-        self.hidden = nn.Linear(inputs, inputs) if head == 'mlp' else None
+        self._start_length = start_radius * float(lorentz.unit_length(curvature))
         self.linear = nn.Linear(inputs, dimension)
-        # The mean square of what the last layer reads: 1 of a normalised input.
-        power = 1.0
-        if self.hidden is not None:
-            # A normalised input has length sqrt(inputs), so that each GELU gets mean square 1.
-            nn.init.normal_(self.hidden.weight, std=inputs**-0.5)
-            nn.init.zeros_(self.hidden.bias)
-            power = _GELU_POWER
-        # With this weight the mean squared radius is INITIAL_RADIUS^2.
-        length = INITIAL_RADIUS * float(lorentz.unit_length(curvature))
-        nn.init.normal_(self.linear.weight, std=length / (power * inputs * dimension) ** 0.5)
+        # A unit vector has mean square 1 / inputs: with this deviation its image has the length.
+        nn.init.normal_(self.linear.weight, std=self._start_length / dimension**0.5)
         nn.init.zeros_(self.linear.bias)
 
     @torch.no_grad()
     def start_along(self, x: Tensor) -> None:
-        """Begin with the principal directions of these inputs, of their mean length now.
+        """Start with the principal directions of these inputs, scaled to the start radius.
 
         A random map to 64 of 384 dimensions loses part of what the backbone knows; the principal
-        directions of the texts to be embedded keep most of it. A hidden layer has none: a head
-        with one, or fewer inputs than dimensions, stays as it is.
+        directions of the texts to be embedded keep most of it. With fewer inputs than dimensions
+        the map stays random.
 
         Args:
-            x: (M, inputs) fused vectors.
+            x: (M, inputs) unit vectors.
         """
         dimension = len(self.linear.weight)
-        if self.hidden is not None or min(x.shape) < dimension:
+        if min(x.shape) < dimension:
             return
-        normal = self.norm(x.float())
-        mean = normal.mean(dim=0)
-        _, _, directions = torch.linalg.svd(normal - mean, full_matrices=False)
+        x = x.float()
+        mean = x.mean(dim=0)
+        _, _, directions = torch.linalg.svd(x - mean, full_matrices=False)
         chosen = directions[:dimension]
-        squares = ((normal - mean) @ chosen.T).square().sum(dim=1)
-        length = INITIAL_RADIUS * float(lorentz.unit_length(self.curvature))
-        self.linear.weight.copy_(chosen * (length / squares.mean().sqrt()))
+        squares = ((x - mean) @ chosen.T).square().sum(dim=1)
+        self.linear.weight.copy_(chosen * (self._start_length / squares.mean().sqrt()))
         self.linear.bias.copy_(-(self.linear.weight @ mean))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Project (M, inputs) to float32 tangent vectors (M, d)."""
+    def forward(self, x: Tensor, offset: Tensor | None = None) -> Tensor:
+        """Project (M, inputs) to float32 tangent vectors (M, d).
+
+        Args:
+            x: (M, inputs) unit vectors.
+            offset: (M, d), added before the radius is clipped; none when None.
+        """
         # Outside autocast: bfloat16 keeps three digits, and hyperbolic distance multiplies an error
         # by sinh(radius).
         with torch.autocast(device_type=x.device.type, enabled=False):
-            x = self.norm(x.float())
-            if self.hidden is not None:
-                x = nn.functional.gelu(self.hidden(x))
-            return lorentz.soft_clip(self.linear(x), self.max_radius, self.curvature)
+            v = self.linear(x.float())
+            if offset is not None:
+                v = v + offset
+            return lorentz.soft_clip(v, self.max_radius, self.curvature)

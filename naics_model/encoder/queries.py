@@ -27,7 +27,7 @@ from naics_model.storage.tensors import read_tensors, write_tensors
 _CHUNK = 512
 _WHAT = 'a file of encoded questions'
 # To be raised when the same model would make other points of the same texts.
-_RULES = 2
+_RULES = 3
 
 
 @dataclass(frozen=True)
@@ -36,23 +36,33 @@ class Encoded:
 
     Attributes:
         place: text -> its row.
+        unit: float32 (t, width), unit vectors of the flat reading.
         tangent: float32 (t, d), tangent vectors at the origin.
         curvature: c of the model's space.
     """
 
     place: dict[str, int]
+    unit: NDArray[np.float32]
     tangent: NDArray[np.float32]
     curvature: float
 
+    def rows(self, texts: Sequence[str]) -> list[int]:
+        """Return where some of the texts are."""
+        return [self.place[text] for text in texts]
+
     def of(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the tangent vectors (len(texts), d) of some of the texts."""
-        return self.tangent[[self.place[text] for text in texts]]
+        return self.tangent[self.rows(texts)]
+
+    def units_of(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return the unit vectors (len(texts), width) of some of the texts."""
+        return self.unit[self.rows(texts)]
 
 
 def encode_texts(
     model: Path, texts: Sequence[str], kept: Path, log: Callable[[str], None]
 ) -> Encoded:
-    """Encode texts through the title channel, but for those that are kept of the same model.
+    """Encode texts through the first channel, but for those that are kept of the same model.
 
     Two jobs that ask for texts at the same time encode each once: the second waits.
 
@@ -78,13 +88,15 @@ def encode_texts(
             log(f'{len(texts):,} questions were encoded before: {kept}')
             return known
         embedder = NaicsEmbedder.from_pretrained(model)
-        tangent = _encode(embedder, missing, log)
+        unit, tangent = _encode(embedder, missing, log)
         if known is not None:
             missing = [*known.place, *missing]
+            unit = np.concatenate([known.unit, unit])
             tangent = np.concatenate([known.tangent, tangent])
         header = {**asked, 'curvature': embedder.curvature, 'texts': missing}
-        write_tensors({'tangent': tangent}, header, kept)
-    return Encoded({text: row for row, text in enumerate(missing)}, tangent, embedder.curvature)
+        write_tensors({'unit': unit, 'tangent': tangent}, header, kept)
+    place = {text: row for row, text in enumerate(missing)}
+    return Encoded(place, unit, tangent, embedder.curvature)
 
 
 def check_one_space(embeddings: Embeddings, encoded: Encoded) -> None:
@@ -109,7 +121,9 @@ def _read(path: Path, asked: Mapping[str, object]) -> Encoded | None:
         header, tensors = read_tensors(path, _WHAT)
         if {key: header[key] for key in asked} == asked:
             place = {text: row for row, text in enumerate(header['texts'])}
-            return Encoded(place, tensors['tangent'], float(header['curvature']))
+            return Encoded(
+                place, tensors['unit'], tensors['tangent'], float(header['curvature'])
+            )
     except (DataError, KeyError, TypeError):
         # Missing, or of another kind: it is made anew.
         pass
@@ -118,18 +132,20 @@ def _read(path: Path, asked: Mapping[str, object]) -> Encoded | None:
 
 def _encode(
     embedder: NaicsEmbedder, texts: Sequence[str], log: Callable[[str], None]
-) -> NDArray[np.float32]:
-    """Return tangent vectors in the order of the texts; short texts first, so that little is
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return unit and tangent vectors in the order of the texts; short texts first, so that little is
     padded, and in chunks, so that a person sees it move."""
     import torch
 
     if torch.cuda.is_available():
         embedder = embedder.cuda()
+    unit = np.zeros((len(texts), embedder.channels.width), np.float32)
     tangent = np.zeros((len(texts), embedder.settings['hyperbolic_dim']), np.float32)
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     for number, start in enumerate(range(0, len(order), _CHUNK), start=1):
         rows = order[start : start + _CHUNK]
-        tangent[rows] = embedder.encode([texts[i] for i in rows], log=log).numpy()
+        output = embedder.encode([texts[i] for i in rows], log=log)
+        unit[rows], tangent[rows] = output.unit.numpy(), output.tangent.numpy()
         if number % 8 == 0:
             log(f'questions encoded: {start + len(rows):,} of {len(texts):,}')
-    return tangent
+    return unit, tangent

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from naics_model.encoder.tokens import CHANNELS, DOCUMENT
 from naics_model.errors import ConfigurationError
 
-FREE_SETTINGS = ('lora_dropout', 'channel_dropout', 'gradient_checkpointing')
+FREE_SETTINGS = ('lora_dropout', 'channel_dropout', 'gradient_checkpointing', 'start_radius')
 """Settings that may change between two fits of the same weights."""
 
-LATER_SETTINGS = {'head': 'linear', 'lora_layers': 'attention'}
-"""Settings that are newer than some saved models, with what those models have."""
+def channel_names(channels: str) -> tuple[str, ...]:
+    """Return the names of the channels, by the setting `channels`; free texts use the first."""
+    return (DOCUMENT,) if channels == 'one' else CHANNELS
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
@@ -28,10 +30,13 @@ def check_settings(settings: Mapping[str, Any]) -> None:
             settings['lora_layers'] in ('attention', 'all'),
             "'attention' or 'all'",
         ),
-        'fusion': (settings['fusion'] in ('moe', 'linear'), "'moe' or 'linear'"),
+        'channels': (settings['channels'] in ('one', 'four'), "'one' or 'four'"),
+        'fusion': (
+            settings['fusion'] in ('mean', 'moe', 'linear'),
+            "'mean', 'moe' or 'linear'",
+        ),
         'experts': (settings['experts'] >= 1, 'at least 1'),
         'top_k': (1 <= settings['top_k'] <= settings['experts'], 'between 1 and experts'),
-        'head': (settings['head'] in ('linear', 'mlp'), "'linear' or 'mlp'"),
         'hyperbolic_dim': (settings['hyperbolic_dim'] >= 2, 'at least 2'),
         # Beyond 8, a float32 distance of 1 is off by 0.3 in the ordinary formula that users may
         # apply.
@@ -39,6 +44,10 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         'curvature': (
             settings['curvature'] >= 0,
             '0 or more (c, for a space of curvature -c; 0 is flat: the Euclidean control)',
+        ),
+        'start_radius': (
+            0 < settings['start_radius'] < settings['max_radius'],
+            'above 0 and below max_radius',
         ),
         'channel_dropout': (0 <= settings['channel_dropout'] < 1, '0 or more and below 1'),
     }

@@ -32,16 +32,21 @@ class Embeddings:
         levels: uint8 (n,), 2 to 6.
         tangent: float32 (n, d), tangent vectors at the origin.
         curvature: c >= 0, of the space of curvature -c; 0 is flat.
+        unit: float32 (n, width), unit vectors of the flat reading; None where the table has none.
     """
 
     codes: tuple[str, ...]
     levels: NDArray[np.uint8]
     tangent: NDArray[np.float32]
     curvature: float
+    unit: NDArray[np.float32] | None = None
 
 
 def embedding_table(
-    descriptions: pl.DataFrame, tangent: torch.Tensor | NDArray[np.floating], curvature: float
+    descriptions: pl.DataFrame,
+    tangent: torch.Tensor | NDArray[np.floating],
+    curvature: float,
+    unit: torch.Tensor | NDArray[np.floating] | None = None,
 ) -> pl.DataFrame:
     """Lay out embeddings as a table, one row per code.
 
@@ -49,12 +54,13 @@ def embedding_table(
         descriptions: the edition's descriptions, of which index, code, level and title are taken.
         tangent: (n, d) tangent vectors at the origin, in the descriptions' order.
         curvature: c >= 0.
+        unit: (n, width) unit vectors of the flat reading.
 
     Returns:
         index UInt32, code String, level UInt8, title String, curvature Float32, radius Float32
         (in units of 1/sqrt(c), plain ones at c = 0), tangent Array(Float32, d), lorentz
-        Array(Float32, d + 1) (time coordinate first). At c = 0 without `lorentz`: a flat space has
-        no hyperboloid.
+        Array(Float32, d + 1) (time coordinate first), unit Array(Float32, width). At c = 0 without
+        `lorentz`, because a flat space has no hyperboloid; without `unit` where none is given.
 
     Raises:
         DataError: the number of vectors is not the number of codes, or one is not finite.
@@ -82,6 +88,8 @@ def embedding_table(
     points = []
     if curvature > 0:
         points = [_array('lorentz', lorentz.exp_map_origin(exact, curvature))]
+    if unit is not None:
+        points.append(_array('unit', torch.as_tensor(unit).detach().cpu()))
     return descriptions.select(
         pl.col('index').cast(pl.UInt32),
         pl.col('code'),
@@ -116,6 +124,7 @@ def read_embeddings(path: Path) -> Embeddings:
         levels=frame['level'].to_numpy().astype(np.uint8),
         tangent=np.array(frame['tangent'].to_numpy(), np.float32),
         curvature=float(curvatures[0]),
+        unit=np.array(frame['unit'].to_numpy(), np.float32) if 'unit' in frame.columns else None,
     )
 
 

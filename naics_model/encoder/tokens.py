@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +27,10 @@ from naics_model.storage.tensors import read_tensors, write_tensors
 
 CHANNELS = ('title', 'description', 'excluded', 'examples')
 """The four texts of a code, by their column in descriptions.parquet."""
+
+DOCUMENT = 'document'
+"""The one channel of a model that reads a code as one text, see `TokenCache.document`."""
+_DOCUMENT_PARTS = ('title', 'description', 'examples')
 
 MAX_LENGTH = 128
 """Tokens per text by default; the packaged MiniLM was trained on this length."""
@@ -117,10 +122,36 @@ class TokenCache:
         """Gather one channel of some codes, padded to the longest of them.
 
         Args:
-            channel: one of `CHANNELS`.
+            channel: one of `CHANNELS`, or `DOCUMENT`.
             indices: (B,) code indices.
         """
-        return self.channels[channel].batch(indices, self.pad_id)
+        texts = self.document if channel == DOCUMENT else self.channels[channel]
+        return texts.batch(indices, self.pad_id)
+
+    @cached_property
+    def document(self) -> Ragged:
+        """Title, description and examples of each code as one text of at most `max_length` tokens.
+
+        Exclusions are left out because they name what a code is not. The parts keep their end
+        marker, which separates them; only the first keeps its start marker.
+        """
+        texts = []
+        for code in range(len(self)):
+            parts: list[NDArray[np.int32]] = []
+            for channel in _DOCUMENT_PARTS:
+                ragged = self.channels[channel]
+                part = ragged.ids[ragged.offsets[code] : ragged.offsets[code + 1]]
+                parts.append(part[1:] if parts else part)
+            whole = np.concatenate(parts)
+            if len(whole) > self.max_length:
+                # The last token of a cut text is still the end marker.
+                whole = np.append(whole[: self.max_length - 1], whole[-1])
+            texts.append(whole)
+        lengths = [len(text) for text in texts]
+        return Ragged(
+            ids=np.concatenate([*texts, np.zeros(0, np.int32)]).astype(np.int32),
+            offsets=np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]).astype(np.int64),
+        )
 
     def check_backbone(self, backbone: Backbone) -> None:
         """Refuse a backbone other than the one whose tokenizer made this cache.

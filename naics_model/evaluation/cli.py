@@ -68,6 +68,7 @@ def _run(arguments: Sequence[str]) -> None:
                     embeddings=folder.file(f'{options.what}_embeddings'),
                     descriptions=folder.descriptions,
                     activities=folder.activities,
+                    phrases=folder.phrases,
                     model=options.model or folder.stage(LAST_STAGE) / 'model',
                     queries=folder.queries,
                 ),

@@ -1,7 +1,7 @@
 """The job that measures one table of embeddings together with the encoder that places questions.
 
 Files in, figures out; every computation is in the modules that it calls. The protocol is `warm`:
-held-out entries are asked, the others may have been read, and are known when a question comes.
+held-out entries are asked; the phrases that were trained on are known when a question comes.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ from naics_model.evaluation.asking import (
     warm_figures,
 )
 from naics_model.evaluation.calibration import calibration_error, confidences, reliability
-from naics_model.evaluation.measure import (
-    distances_to,
-    nearest_known,
-    points_of,
-    same_codes,
-)
+from naics_model.evaluation.fused import Ranking, fused_ranking
+from naics_model.evaluation.measure import points_of, same_codes
 from naics_model.evaluation.questions import Questions, exclusions_of, read_questions
 from naics_model.evaluation.radius import collapse_metrics, radius_metrics
 from naics_model.evaluation.structure import structure_metrics
+from naics_model.fusion.known import read_known
+from naics_model.fusion.signals import SIGNALS
+from naics_model.geometry.arrays import distances_to
 from naics_model.jobs.command import require_file
 from naics_model.jobs.reporting import JobResult, Reporter
 from naics_model.storage.files import digests, read_parquet, write_json, write_parquet
@@ -40,7 +39,7 @@ class Inputs:
 
     Attributes:
         name: what the figures are filed under, such as `text`.
-        embeddings, descriptions, activities: Parquet files of one edition.
+        embeddings, descriptions, activities, phrases: Parquet files of one edition.
         model: the folder of the exported encoder, for the questions.
         queries: where encoded questions are kept.
     """
@@ -49,6 +48,7 @@ class Inputs:
     embeddings: Path
     descriptions: Path
     activities: Path
+    phrases: Path
     model: Path
     queries: Path
 
@@ -59,14 +59,14 @@ def measure_embeddings(inputs: Inputs, out: Path, reporter: Reporter) -> None:
     Args:
         inputs: what to read.
         out: folder of answers.parquet, what was answered to each question, and of
-            answers_nearest.parquet, the same with the known entries beside the codes.
+            answers_nearest.parquet, the same by the fused ranking, which knows the phrases.
         reporter: told the progress, and the result at the end.
 
     Raises:
         DataError: a file is missing, or the files are not of one edition and one model.
     """
     # Everything there? Better asked before minutes of measuring than after.
-    for path in (inputs.embeddings, inputs.descriptions, inputs.activities):
+    for path in (inputs.embeddings, inputs.descriptions, inputs.activities, inputs.phrases):
         require_file(path, 'The file')
     require_file(inputs.model / CONFIG_FILE, 'The model')
     questions = read_questions(inputs.descriptions, inputs.activities)
@@ -82,15 +82,26 @@ def measure_embeddings(inputs: Inputs, out: Path, reporter: Reporter) -> None:
     }
     reporter.log('structure of all codes measured')
     exclusions = exclusions_of(read_parquet(inputs.descriptions), questions.taxonomy)
-    texts = list(dict.fromkeys([*questions.texts, *exclusions.texts]))
+    known = read_known(inputs.phrases, questions.candidate_codes)
+    asked = questions.entries(questions.held_out)
+    texts = list(dict.fromkeys([*asked, *known.texts, *exclusions.texts]))
     encoded = encode_texts(inputs.model, texts, inputs.queries, reporter.log)
     check_one_space(embeddings, encoded)
     from_sentences = distances_to(
         encoded.of(exclusions.texts), embeddings.tangent, embeddings.curvature
     )
     metrics |= exclusion_figures(from_sentences, exclusions)
-    known, files = _warm(questions, embeddings, encoded, metrics, out)
-    found = {inputs.name: metrics, f'{inputs.name}_nearest': known}
+    ranking = fused_ranking(embeddings, questions.candidates, encoded, known, asked)
+    reporter.log(
+        'weights of the fused ranking: '
+        + ', '.join(f'{name} {w:.2f}' for name, w in zip(SIGNALS, ranking.weights, strict=True))
+    )
+    figures, files = _warm(questions, ranking, out)
+    found = {
+        inputs.name: metrics | figures['answers'],
+        f'{inputs.name}_flat': figures['answers_flat'],
+        f'{inputs.name}_nearest': figures['answers_nearest'],
+    }
     named = {f'{method}/{key}': v for method, got in found.items() for key, v in got.items()}
     written = out / 'metrics.json'
     write_json(named, written)
@@ -110,43 +121,28 @@ def measure_embeddings(inputs: Inputs, out: Path, reporter: Reporter) -> None:
 
 
 def _warm(
-    questions: Questions,
-    embeddings: Embeddings,
-    encoded: Encoded,
-    metrics: dict[str, float],
-    out: Path,
-) -> tuple[dict[str, float], dict[str, Path]]:
-    """Ask the held-out entries, without and with the known ones beside the codes.
-
-    Adds the figures without them to `metrics`.
+    questions: Questions, ranking: Ranking, out: Path
+) -> tuple[dict[str, dict[str, float]], dict[str, Path]]:
+    """Measure each ranking of the held-out entries, and write what was answered.
 
     Returns:
-        the figures with them, and the files written.
+        the figures by the name of the file, and the files written.
     """
     hard = hard_part(questions)
-    asked = questions.entries(questions.held_out)
-    known = ~questions.held_out
-    own = distances_to(
-        encoded.of(asked), embeddings.tangent[questions.candidates], embeddings.curvature
-    )
-    metrics |= warm_figures(own, questions, hard)
-    nearest = nearest_known(
-        encoded.of(asked),
-        encoded.of(questions.entries(known)),
-        questions.owners[known],
-        len(questions.candidates),
-        embeddings.curvature,
-    )
-    both = own + nearest
-    figures = warm_figures(both, questions, hard)
     truth = questions.owners[questions.held_out]
-    files = {}
-    for distance, got, name in ((own, metrics, 'answers'), (both, figures, 'answers_nearest')):
+    figures, files = {}, {}
+    for name, distance in (
+        ('answers', ranking.codes),
+        ('answers_flat', ranking.flat),
+        ('answers_nearest', ranking.fused),
+    ):
         sure = confidences(distance, truth)
         table = answers_table(distance, questions, sure)
-        got['warm/calibration_error'] = calibration_error(
-            reliability(sure, (table['rank'] == 1).to_numpy())
-        )
         files[name] = out / f'{name}.parquet'
         write_parquet(table, files[name])
+        figures[name] = warm_figures(distance, questions, hard) | {
+            'warm/calibration_error': calibration_error(
+                reliability(sure, (table['rank'] == 1).to_numpy())
+            )
+        }
     return figures, files

@@ -22,6 +22,16 @@ def parameter_groups(
     ]
 
 
+def linear_between(step: int, *, warmup: int, total: int, start: float, end: float) -> float:
+    """Return the share of the peak learning rate at a step: a line from `start` to `end` over the
+    fit, which the first `warmup` steps climb to.
+
+    Never 0 at the first step, so that no step is without effect.
+    """
+    share = start + (end - start) * min(step / max(total, 1), 1.0)
+    return share * min((step + 1) / (warmup + 1), 1.0)
+
+
 def warmup_cosine(step: int, *, warmup: int, total: int) -> float:
     """Return the share of the peak learning rate at a step: linear up over `warmup` steps, a half
     cosine down to 0.

@@ -150,7 +150,7 @@ def attach(arguments: Sequence[str]) -> None:
         new.levels,
     )
     names = np.array([*taxonomy.codes, *new.codes, ''])
-    table = embedding_table(rows, found.places, new.curvature).with_columns(
+    table = embedding_table(rows, found.places, new.curvature, new.unit).with_columns(
         pl.Series('parent', names[found.parents].tolist())
     )
     write_parquet(table, given.out)

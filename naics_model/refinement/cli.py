@@ -1,7 +1,7 @@
 """The refinement command: text embeddings in, refined embeddings out.
 
 python -m naics_model.refinement --config smoke|cpu|gpu|PATH --embeddings F --descriptions F
---activities F --encoder DIR --queries F --out F --run_dir DIR
+--phrases F --encoder DIR --queries F --out F --run_dir DIR
 """
 
 from collections.abc import Sequence
@@ -51,20 +51,20 @@ def build_parser() -> ArgumentParser:
         '--descriptions', type=Path, required=True, help='descriptions.parquet of the edition.'
     )
     parser.add_argument(
-        '--activities',
+        '--phrases',
         type=Path | None,
-        help='activities.parquet, whose train entries shall find their codes; without it codes are '
+        help='phrases.parquet, whose train phrases shall find their codes; without it codes are '
         'moved by the tree alone.',
     )
     parser.add_argument(
         '--encoder',
         type=Path | None,
-        help='Exported model that made the embeddings, for the activities.',
+        help='Exported model that made the embeddings, for the phrases.',
     )
     parser.add_argument(
         '--queries',
         type=Path | None,
-        help='File that keeps what the encoder makes of the activities; it may not be there yet.',
+        help='File that keeps what the encoder makes of the phrases; it may not be there yet.',
     )
     parser.add_argument(
         '--out', type=Path, required=True, help='Where refined_embeddings.parquet goes.'
@@ -89,7 +89,7 @@ def refine(arguments: Sequence[str]) -> None:
         config.max_steps, config.trainer.max_epochs, config.steps_per_epoch
     )
     files = Files(
-        config.embeddings, config.descriptions, config.activities, config.encoder, config.queries
+        config.embeddings, config.descriptions, config.phrases, config.encoder, config.queries
     )
     if config.dry_run:
         inputs = read_inputs(files, print, encode=False)
@@ -135,7 +135,7 @@ def _run(
         'steps_per_epoch': ready.steps_per_epoch,
         'trainer': deciding(config.trainer.as_dict(), ranks_of(config.trainer.devices)),
     }
-    # The queries are of the encoder and the activities, and hold others' beside them.
+    # The queries are of the encoder and the phrases, and hold others' beside them.
     encoder = files.encoder / WEIGHTS_FILE if files.encoder else None
     attempt = Attempt(ready.run_dir, asked, {**asdict(files), 'encoder': encoder, 'queries': None})
     trainer = make_trainer(
@@ -153,7 +153,8 @@ def _run(
     with torch.no_grad():
         refined = module.cpu().eval()()
     if trainer.is_global_zero:
-        table = embedding_table(inputs.descriptions, refined, inputs.embeddings.curvature)
+        before = inputs.embeddings
+        table = embedding_table(inputs.descriptions, refined, before.curvature, before.unit)
         write_parquet(table, ready.out)
     result = JobResult(
         metrics={
@@ -166,7 +167,7 @@ def _run(
         details={
             'profile': profile_name(ready),
             'codes': len(refined),
-            'activities': len(inputs.queries.owner),
+            'phrases': len(inputs.queries.owner),
             'steps': trainer.global_step,
             'history': report.history,
             'settings': asdict(settings),
@@ -187,9 +188,9 @@ def _preview(ready: Namespace, inputs: Inputs) -> dict[str, str]:
     seconds = time_step(trainer, module, 1, **loaders)
     return {
         'codes': f'{len(inputs.taxonomy):,}, with the edges of their tree',
-        'asked': f'{len(inputs.queries.owner):,} activities',
+        'asked': f'{len(inputs.queries.owner):,} phrases',
         'network': f'{ready.model.layers} layers; {ready.model.codes_per_step} codes are compared '
-        f'in a step, and {ready.model.queries_per_step} activities asked',
+        f'in a step, and {ready.model.queries_per_step} phrases asked',
         'fit': f'{epochs} epochs of {steps} steps ({trainer.accelerator}, {trainer.precision})',
         'cost': cost_in_words(seconds, epochs=epochs, steps=steps, validation=1, processes=1),
         'into': str(ready.run_dir),

@@ -1,4 +1,4 @@
-"""What refinement reads: embeddings, the codes they are of, and activities as queries."""
+"""What refinement reads: embeddings, the codes they are of, and phrases as queries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from naics_model.jobs.command import require_file
 from naics_model.refinement.graph import Edges, exclusion_edges
 from naics_model.refinement.module import Queries
 from naics_model.storage.files import read_parquet
-from naics_model.taxonomy.tree import Taxonomy
+from naics_model.taxonomy.tree import LEVELS, Taxonomy
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,15 @@ class Files:
     Attributes:
         embeddings: text_embeddings.parquet.
         descriptions: descriptions.parquet of the same codes.
-        activities: activities.parquet, of which the train entries are read; None for refinement by
-            the tree alone.
-        encoder: folder of the exported model that made the embeddings; goes with `activities`.
-        queries: file that keeps what the encoder made of activities; goes with them, too.
+        phrases: phrases.parquet, of which the train phrases of six-digit codes are read; None for
+            refinement by the tree alone.
+        encoder: folder of the exported model that made the embeddings; goes with `phrases`.
+        queries: file that keeps what the encoder made of phrases; goes with them, too.
     """
 
     embeddings: Path
     descriptions: Path
-    activities: Path | None = None
+    phrases: Path | None = None
     encoder: Path | None = None
     queries: Path | None = None
 
@@ -49,7 +49,7 @@ class Inputs:
         descriptions: of the same codes in the same order.
         taxonomy: theirs.
         excluded: which codes each code's text excludes.
-        queries: the train entries, where the encoder puts them; perhaps none.
+        queries: the train phrases, where the encoder puts them; perhaps none.
     """
 
     embeddings: Embeddings
@@ -60,18 +60,18 @@ class Inputs:
 
 
 def read_inputs(files: Files, log: Callable[[str], None], encode: bool = True) -> Inputs:
-    """Read and check all inputs; activities that the encoder has not seen yet are encoded.
+    """Read and check all inputs; phrases that the encoder has not seen yet are encoded.
 
     Args:
         files: where they are.
         log: told the progress.
-        encode: whether activities are encoded; otherwise all lie at the origin, which costs a step
+        encode: whether phrases are encoded; otherwise all lie at the origin, which costs a step
             as much, and nothing is written.
 
     Raises:
         DataError: a file is missing, they are not of the same codes, or the encoder did not make
             the embeddings.
-        ConfigurationError: only some of activities, encoder and queries are given.
+        ConfigurationError: only some of phrases, encoder and queries are given.
     """
     require_file(files.embeddings, '--embeddings')
     require_file(files.descriptions, '--descriptions')
@@ -94,31 +94,31 @@ def read_inputs(files: Files, log: Callable[[str], None], encode: bool = True) -
 def _read_queries(
     files: Files, embeddings: Embeddings, log: Callable[[str], None], encode: bool
 ) -> Queries:
-    """Return the train entries as the encoder sees them."""
-    activities, encoder, kept = files.activities, files.encoder, files.queries
+    """Return the train phrases of six-digit codes as the encoder sees them."""
+    encoder, kept = files.encoder, files.queries
     dim = embeddings.tangent.shape[1]
-    if activities is None or encoder is None or kept is None:
-        if activities or encoder or kept:
+    if files.phrases is None or encoder is None or kept is None:
+        if files.phrases or encoder or kept:
             raise ConfigurationError(
-                '--activities, --encoder and --queries go together: give all three, or none to '
+                '--phrases, --encoder and --queries go together: give all three, or none to '
                 'refine by the tree alone.'
             )
         return Queries(torch.zeros(0, dim), torch.zeros(0, dtype=torch.int64))
-    require_file(activities, '--activities')
+    require_file(files.phrases, '--phrases')
     require_file(encoder / CONFIG_FILE, '--encoder')
-    # A held-out entry never leaves this line.
-    entries = read_parquet(activities).filter(pl.col('split') == 'train')
     place = {code: index for index, code in enumerate(embeddings.codes)}
-    unknown = entries.filter(~pl.col('code').is_in(list(place)))['code']
+    rows = read_parquet(files.phrases).filter(pl.col('split') == 'train')
+    unknown = rows.filter(~pl.col('code').is_in(list(place)))['code']
     if len(unknown):
         raise DataError(
-            f'{activities} has activities of {unknown[0]}, which is no code of '
+            f'{files.phrases} has phrases of {unknown[0]}, which is no code of '
             f'{files.embeddings}: build both for the same edition.'
         )
-    owner = torch.tensor([place[code] for code in entries['code']], dtype=torch.int64)
+    rows = rows.filter(pl.col('code').str.len_chars() == LEVELS[-1])
+    owner = torch.tensor([place[code] for code in rows['code']], dtype=torch.int64)
     if not encode:
         return Queries(torch.zeros(len(owner), dim), owner)
-    texts = entries['text'].to_list()
+    texts = rows['text'].to_list()
     encoded = encode_texts(encoder, list(dict.fromkeys(texts)), kept, log)
     check_one_space(embeddings, encoded)
     return Queries(torch.from_numpy(encoded.of(texts)), owner)

@@ -38,15 +38,15 @@ class RefinementWeights:
         hierarchy_fit: embedding distances against tree distances.
         triplet: nearer in the tree must be nearer in the space, by an adaptive margin.
         radius_ladder: each level at its own distance from the origin.
-        activities: train entries, where the encoder puts them, must find their code among all of
-            six digits.
+        phrases: train phrases, where the encoder puts them, must find their code among all of six
+            digits.
         anchoring: nearness to the text embedding, which is where queries look.
     """
 
     hierarchy_fit: float = 400.0
     triplet: float = 1.0
     radius_ladder: float = 0.1
-    activities: float = 1.0
+    phrases: float = 1.0
     anchoring: float = 0.05
 
 
@@ -65,8 +65,8 @@ class RefinementSettings:
         margin: m₀ of the triplet loss, in units of the distance.
         codes_per_step: how many codes are compared with each other in one step (all pass through
             the network).
-        queries_per_step: how many activities are asked in one step.
-        temperature: of the activities' contrast at the start; it is learned.
+        queries_per_step: how many phrases are asked in one step.
+        temperature: of the phrases' contrast at the start; it is learned.
         learning_rate: peak of the schedule.
         weight_decay: of matrices; the free vectors are left out of it.
         warmup_share: part of the steps in which the rate climbs.
@@ -90,11 +90,11 @@ class RefinementSettings:
 
 
 class Queries(NamedTuple):
-    """Activities as the encoder sees them, which is frozen here.
+    """Phrases as the encoder sees them, which is frozen here.
 
     Attributes:
         tangent: float32 (q, d) tangent vectors at the origin.
-        owner: int64 (q,) position of each activity's code.
+        owner: int64 (q,) position of each phrase's code.
     """
 
     tangent: Tensor
@@ -107,7 +107,7 @@ class Sample(NamedTuple):
     Attributes:
         rows: int64 (m,), the codes that are compared with each other.
         bare: bool (n,), the codes that go without their free vector.
-        queries: int64 (b,), the activities that are asked.
+        queries: int64 (b,), the phrases that are asked.
     """
 
     rows: Tensor
@@ -163,7 +163,7 @@ class RefinementModule(TrainableCheckpoint):
         text: (n, d) tangent vectors of the codes as the encoder sees them.
         taxonomy: the same codes in the same order.
         excluded: which codes each code's text excludes; heard if the settings say so.
-        queries: the activities that may be learned from; may be none.
+        queries: the phrases that may be learned from; may be none.
         curvature: c >= 0 of the text's space.
         settings: of network and training.
         seed: of the codes and relations that each step draws.
@@ -230,11 +230,11 @@ class RefinementModule(TrainableCheckpoint):
             'anchoring': anchoring(refined, self.network.text[rows], self.curvature),
         }
         if len(sample.queries):
-            found['activities'] = self._contrast(places, sample.queries)
+            found['phrases'] = self._contrast(places, sample.queries)
         return found
 
     def _contrast(self, places: Tensor, queries: Tensor) -> Tensor:
-        """Return InfoNCE of activities (b,) and their codes, all others of six digits negative."""
+        """Return InfoNCE of phrases (b,) and their codes, all others of six digits negative."""
         # (The loss of `losses/contrastive.py`, where each anchor has its own negatives.)
         candidates = torch.nonzero(self.levels == LEVELS[-1]).squeeze(1)
         distances = pairwise_distance(self.asked[queries], places[candidates], self.curvature)
@@ -275,7 +275,7 @@ class RefinementModule(TrainableCheckpoint):
         return Sample(rows.to(device), bare.to(device), queries.to(device))
 
     def everything(self) -> Sample:
-        """Return all codes, none bare, with as many activities as there are up to a limit, always
+        """Return all codes, none bare, with as many phrases as there are up to a limit, always
         the same.
         """
         generator = torch.Generator().manual_seed(self.seed)

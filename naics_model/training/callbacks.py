@@ -67,8 +67,9 @@ class CurriculumWatch(Callback):
     ) -> None:
         hardness = outputs['hardness'].flatten().cpu().long()
         self._counts += torch.bincount(hardness, minlength=len(self._counts))
-        self._seen[batch.codes.cpu()] = True
-        self._encoded += len(batch.codes)
+        if batch.documents is not None:
+            self._seen[batch.documents.codes.cpu()] = True
+            self._encoded += len(batch.documents.codes)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         counts = self._everywhere(trainer, pl_module, self._counts)

@@ -1,7 +1,7 @@
 """The training command: one curriculum stage, from settings to an exported model.
 
 python -m naics_model.training fit --config smoke|cpu|gpu|PATH --curriculum 02_stage_medium
-    --data.relation_index F --data.token_cache F [--data.activities F] --run_dir DIR
+    --data.relation_index F --data.token_cache F --data.phrases F --run_dir DIR
     [--model.init_from DIR] [--model.lora_r 16 ...]
 
 The parser is LightningCLI's own (jsonargparse); its class is not used because it parses, builds the
@@ -18,9 +18,11 @@ from typing import Any, Literal
 from jsonargparse import ArgumentParser, Namespace
 from pytorch_lightning import seed_everything
 
-from naics_model.curriculum.sadc import NOT_YET, in_words, schedule
+from naics_model.curriculum.sadc import in_words, schedule
 from naics_model.curriculum.stage import Stage, load_stage
 from naics_model.encoder.backbones import resolve_backbone
+from naics_model.encoder.points import POINTS_FILE
+from naics_model.encoder.settings import channel_names
 from naics_model.encoder.tokens import TokenCache
 from naics_model.errors import ConfigurationError, DataError
 from naics_model.jobs.checkpoints import LAST, best_checkpoint
@@ -39,10 +41,10 @@ from naics_model.jobs.ranks import become_ranks, ranks_of
 from naics_model.jobs.reporting import JobResult, Reporter, open_reporter
 from naics_model.jobs.resume import Attempt, deciding, require_checkpoint
 from naics_model.jobs.tracking import choose_logger, tell_checkpoints
-from naics_model.training.activities import Activities, read_activities
 from naics_model.training.callbacks import CurriculumWatch
-from naics_model.training.data import DataSettings, TripletDataModule, require_even_shards
-from naics_model.training.module import TripletModule
+from naics_model.training.data import DataSettings, StepDataModule, require_even_shards
+from naics_model.training.module import TextModule
+from naics_model.training.phrases import read_phrases
 from naics_model.training.preview import preview
 from naics_model.triplets.relation_index import RelationIndex
 
@@ -68,7 +70,7 @@ def build_parser() -> ArgumentParser:
         help='Which weights become the model: the best by val/loss, or those of the last step.',
     )
     parser.add_class_arguments(DataSettings, 'data')
-    parser.add_class_arguments(TripletModule, 'model')
+    parser.add_class_arguments(TextModule, 'model')
     parser.link_arguments('seed', 'model.seed')
     add_trainer_options(parser)
     return parser
@@ -116,7 +118,7 @@ def fit(arguments: Sequence[str]) -> None:
         _run(parser.instantiate(config), data, settings_of(config, stage), attempt, reporter)
 
 
-def prepare_data(config: Namespace, stage: Stage) -> TripletDataModule:
+def prepare_data(config: Namespace, stage: Stage) -> StepDataModule:
     """Read what a fit needs and refuse what can not work, before a backbone is loaded.
 
     Raises:
@@ -125,6 +127,7 @@ def prepare_data(config: Namespace, stage: Stage) -> TripletDataModule:
     """
     require_file(config.data.relation_index, '--data.relation_index')
     require_file(config.data.token_cache, '--data.token_cache')
+    require_file(config.data.phrases, '--data.phrases')
     if config.model.init_from is not None:
         require_file(config.model.init_from / 'config.json', '--model.init_from')
     index = RelationIndex.load(config.data.relation_index)
@@ -135,43 +138,32 @@ def prepare_data(config: Namespace, stage: Stage) -> TripletDataModule:
             f'has {len(index):,}: they are of different editions.'
         )
     cache.check_backbone(resolve_backbone(config.model.backbone))
-    activities = _activities(config, index)
-    return TripletDataModule(
+    phrases = read_phrases(config.data.phrases, index.codes, config.model.backbone)
+    return StepDataModule(
         index,
         cache,
+        phrases,
         stage,
         DataSettings(**config.data.as_dict()),
+        channels=channel_names(config.model.channels),
         seed=config.seed,
-        activities=activities,
         rank=int(os.environ.get('RANK', '0')),
         world_size=int(os.environ.get('WORLD_SIZE', '1')),
     )
 
 
-def _activities(config: Namespace, index: RelationIndex) -> Activities | None:
-    """Return the train entries to ask; None where there are none, as under the protocol cold, or
-    where they do not count."""
-    path = config.data.activities
-    if path is None or config.model.weights.activities == 0:
-        return None
-    require_file(path, '--data.activities')
-    activities = read_activities(path, index.codes, config.model.backbone)
-    return activities if len(activities) else None
-
-
 def _run(
     ready: Namespace,
-    data: TripletDataModule,
+    data: StepDataModule,
     settings: dict[str, Any],
     attempt: Attempt,
     reporter: Reporter,
 ) -> None:
     """Fit, load the weights that were asked for, export them, and report."""
-    module: TripletModule = ready.model
+    module: TextModule = ready.model
     report = EpochReport(reporter, lines=not watched_in_terminal())
     sampler = data.sampler
-    # The shares of the stage are a request only where its negatives are kept.
-    requested = sampler.requested_mix if module.negatives.strategy == 'stage' else {}
+    requested = sampler.requested_mix
     watch = CurriculumWatch(len(sampler.index), requested, reporter)
     trainer = make_trainer(
         ready.trainer,
@@ -181,14 +173,12 @@ def _run(
         callbacks=[attempt, watch, report],
         batches_per_step=len(data.samplers),
     )
-    module.choose_negatives(sampler.index, sampler.stage, data.cache)
-    if data.asks_queries:
-        module.remember_codes(len(data.cache))
+    module.bind(sampler.index, sampler.stage)
     reporter.log(in_words(module.negatives))
     checkpoint = attempt.checkpoint(ready.ckpt_path, reporter)
-    if checkpoint is None and module.untrained:
-        reporter.log(f'a new model: its first directions are those of {len(data.cache):,} titles')
-        module.embedder.start_from(data.cache)
+    if checkpoint is None and module.init_from is None:
+        reporter.log(f'new model: placing {len(data.cache):,} codes at their documents')
+    module.prepare(data.cache, resumed=checkpoint is not None)
     trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
     # Before another checkpoint is loaded, which may not know yet when phases ended.
     plan = _plan(module)
@@ -200,6 +190,7 @@ def _run(
     exported = ready.run_dir / 'model'
     if trainer.is_global_zero:
         module.embedder.cpu().save_pretrained(exported)
+        module.points.cpu().save(exported)
     result = JobResult(
         metrics={
             'best_val_loss': best_loss,
@@ -230,10 +221,11 @@ def _run(
     attempt.finished()
 
 
-def _plan(module: TripletModule) -> list[dict[str, Any]]:
+def _plan(module: TextModule) -> list[dict[str, Any]]:
     """Return how negatives were to be chosen from the start to the end of the fit."""
-    ends = module.dynamic.clock.ends if module.dynamic is not None else NOT_YET
-    plans = schedule(module.negatives, ends)
+    if module.negatives.strategy == 'uniform':
+        return []
+    plans = schedule(module.negatives, module.clock.ends)
     return [
         {'progress': point / (len(plans) - 1), **plan._asdict()} for point, plan in enumerate(plans)
     ]
@@ -261,8 +253,9 @@ def identity_of(
     files: dict[str, Path | None] = {
         'relation_index': config.data.relation_index,
         'token_cache': config.data.token_cache,
-        'activities': config.data.activities,
+        'phrases': config.data.phrases,
         'init_from': start / 'model.safetensors' if start is not None else None,
+        'points': start / POINTS_FILE if start is not None else None,
     }
     asked['data'] = {k: v for k, v in asked['data'].items() if k not in files} | {'shards': shards}
     asked['model'].pop('init_from')

@@ -1,14 +1,14 @@
-"""Steps of training: which codes are compared, and their tokens, as tensors.
+"""Steps of training: phrases, documents and items of codes, as tensors.
 
-What is drawn is the sampler's affair (`curriculum`); here it becomes batches, per epoch and per
-rank.
+What is drawn follows from the seed, the shard and the number of the step alone.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -17,16 +17,13 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from naics_model.curriculum.pool import PooledBatch, compose
 from naics_model.curriculum.sampler import TripletSampler
 from naics_model.curriculum.stage import Stage
 from naics_model.encoder.channels import TokenTensors, token_tensors
-from naics_model.encoder.tokens import CHANNELS, TokenCache
+from naics_model.encoder.tokens import TokenCache
 from naics_model.errors import ConfigurationError
 from naics_model.jobs.seeds import derived_seed
-from naics_model.taxonomy.distances import tree_distances
-from naics_model.taxonomy.tree import Taxonomy
-from naics_model.training.activities import Activities, AskedEntries
+from naics_model.training.phrases import Passes, Phrases
 from naics_model.triplets.relation_index import RelationIndex
 
 
@@ -37,27 +34,49 @@ class DataSettings:
     Attributes:
         relation_index: relation_index.safetensors of the edition.
         token_cache: token_cache.safetensors of the edition, cut for the model's backbone.
-        activities: activities.parquet of the edition, whose train entries are asked as queries;
-            None asks none.
-        pool_size: distinct codes encoded per step and shard.
-        items_per_step: (anchor, positive, negatives) items drawn from that pool per step.
-        queries_per_step: the most train entries of the pool's codes that a step asks.
+        phrases: phrases.parquet of the edition.
+        phrases_per_step: labelled phrases per step and shard.
+        other_share: share of them that are titles, examples and sentences; the rest are index
+            entries. Without entries, as under the protocol cold, all are others.
+        documents_per_step: codes whose documents are encoded per step and shard.
+        items_per_step: (anchor, positive, negatives) items of codes per step and shard.
         steps_per_epoch: optimiser steps between two validations.
-        val_steps: fixed steps of the validation set, of each shard.
-        shards: parts that the pairs are drawn in, a multiple of the processes; each takes its parts
-            one after the other before an optimiser step. 0 is one for each process. With a number
-            the same items are drawn, however many processes there are.
+        val_phrases: the most phrases that a validation asks.
+        shards: parts that a step is drawn in, a multiple of the processes; each process takes its
+            parts one after the other before an optimiser step. 0 is one for each process. With a
+            number the same things are drawn, however many processes there are.
     """
 
     relation_index: Path
     token_cache: Path
-    activities: Path | None = None
-    pool_size: int = 64
+    phrases: Path
+    phrases_per_step: int = 128
+    other_share: float = 0.2
+    documents_per_step: int = 8
     items_per_step: int = 128
-    queries_per_step: int = 256
     steps_per_epoch: int = 50
-    val_steps: int = 4
+    val_phrases: int = 1024
     shards: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises:
+        ConfigurationError: a value is out of its range.
+        """
+        if not 0 <= self.other_share <= 1:
+            raise ConfigurationError(
+                f'--data.other_share is {self.other_share:g}: it is a share, 0 to 1.'
+            )
+        for name, least in (
+            ('phrases_per_step', 1),
+            ('documents_per_step', 0),
+            ('items_per_step', 1),
+            ('steps_per_epoch', 1),
+            ('val_phrases', 1),
+        ):
+            if getattr(self, name) < least:
+                raise ConfigurationError(
+                    f'--data.{name} is {getattr(self, name)}: it is at least {least}.'
+                )
 
 
 def require_even_shards(shards: int, processes: int) -> None:
@@ -73,72 +92,36 @@ def require_even_shards(shards: int, processes: int) -> None:
         )
 
 
-class Queries(NamedTuple):
-    """Q train entries of the codes of a step.
-
-    Attributes:
-        tokens: for the title channel.
-        owner: int64 (Q,), the position in the step's `codes` of the code of each.
-    """
+class PhraseBatch(NamedTuple):
+    """B phrases: their tokens, and int64 (B,) the code of any level that each belongs to."""
 
     tokens: TokenTensors
-    owner: Tensor
+    nodes: Tensor
 
 
-class StepBatch(NamedTuple):
-    """One step: M distinct codes with their tokens, B items that point into them, and queries.
-
-    Attributes:
-        tokens: by channel, of the M codes.
-        codes: int64 (M,), indices of the codes in the edition.
-        anchor, positive: int64 (B,), and negatives: int64 (B, K), positions in `codes`.
-        hardness: uint8 (B, K).
-        levels: int64 (M,), number of digits.
-        tree: float32 (M, M), tree distances.
-        queries: entries of these codes; None where the fit asks none.
-    """
+class DocumentBatch(NamedTuple):
+    """D codes: the tokens of their texts by channel, and int64 (D,) their indices."""
 
     tokens: dict[str, TokenTensors]
     codes: Tensor
+
+
+class ItemBatch(NamedTuple):
+    """I items of codes: anchor, positive int64 (I,), negatives int64 (I, K), as indices of codes,
+    and the hardness of each negative, uint8 (I, K)."""
+
     anchor: Tensor
     positive: Tensor
     negatives: Tensor
     hardness: Tensor
-    levels: Tensor
-    tree: Tensor
-    queries: Queries | None = None
 
 
-def step_batch(
-    pooled: PooledBatch,
-    cache: TokenCache,
-    taxonomy: Taxonomy,
-    tree: NDArray[np.uint8],
-    asked: AskedEntries | None = None,
-) -> StepBatch:
-    """Add tokens, levels and tree distances to a composed step.
+class StepBatch(NamedTuple):
+    """One step of a shard; a validation step has phrases alone."""
 
-    Args:
-        pooled: positions and codes.
-        cache: tokens of the whole edition.
-        taxonomy: the edition's codes.
-        tree: uint8 (n, n), tree distances of the edition.
-        asked: entries of the composed codes.
-    """
-    codes = pooled.codes
-    return StepBatch(
-        tokens={channel: token_tensors(cache.batch(channel, codes)) for channel in CHANNELS},
-        codes=torch.from_numpy(codes),
-        anchor=torch.from_numpy(pooled.anchor),
-        positive=torch.from_numpy(pooled.positive),
-        negatives=torch.from_numpy(pooled.negatives),
-        hardness=torch.from_numpy(pooled.hardness),
-        levels=torch.from_numpy(taxonomy.levels[codes]).long(),
-        tree=torch.from_numpy(tree[np.ix_(codes, codes)]).float(),
-        queries=None
-        if asked is None
-        else Queries(token_tensors(asked.tokens), torch.from_numpy(asked.owner)),
-    )
+    phrases: PhraseBatch
+    documents: DocumentBatch | None = None
+    items: ItemBatch | None = None
 
 
 class EpochSteps(IterableDataset[StepBatch]):
@@ -164,41 +147,39 @@ class EpochSteps(IterableDataset[StepBatch]):
         yield from islice(self._draw(self._epoch()), self._batches)
 
 
-class TripletDataModule(LightningDataModule):
+class StepDataModule(LightningDataModule):
     """Training and validation steps of one curriculum stage, of this process's shards.
 
-    Each epoch begins a random stream of its own, seeded by its number. So nothing random is carried
-    from epoch to epoch: a fit resumed at an epoch's end draws what an uninterrupted one would, on
-    every rank, and the checkpoint need not hold the state of each rank's sampler.
-
-    Validation steps are other draws over the SAME codes: `val/loss` tells how well a checkpoint
-    fits, not how it does on codes and texts it has never seen. That is the evaluation room's
-    question.
+    Validation asks the entries that are set aside from training; where there are none, a fixed
+    part of the phrases that are trained on.
 
     Attributes:
         samplers: draw the items, one for each shard of this process, by its number.
         shards: how many shards a step has in all processes.
         cache: tokens of the edition.
+        phrases: of the edition.
     """
 
     def __init__(
         self,
         index: RelationIndex,
         cache: TokenCache,
+        phrases: Phrases,
         stage: Stage,
         settings: DataSettings,
         *,
+        channels: Sequence[str],
         seed: int,
-        activities: Activities | None = None,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
         """Args:
         index: the edition's relations.
         cache: its tokens.
-        stage: what to draw.
-        settings: how much of it.
-        activities: train entries to ask as queries.
+        phrases: its phrases.
+        stage: which items to draw.
+        settings: how much of each.
+        channels: that the model reads of a document.
         seed: of all draws.
         rank: this process, 0 to world_size - 1.
         world_size: number of processes, each of which draws its own shards.
@@ -216,23 +197,23 @@ class TripletDataModule(LightningDataModule):
             for shard in range(rank * own, (rank + 1) * own)
         }
         self.cache = cache
-        self._activities = activities
+        self.phrases = phrases
+        self._channels = tuple(channels)
         self._settings = settings
         self._seed = seed
-        self._taxonomy = Taxonomy.from_codes(index.codes)
-        self._tree = tree_distances(self._taxonomy)
-        # Before training draws anything: the two share their samplers.
-        self._validation = list(islice(self._steps(0), settings.val_steps * own))
+        # Stages of one fit after the other: each reads the phrases in another order.
+        word = crc32(stage.name.encode())
+        self._entries, self._others, self._documents = (
+            Passes(max(count, 1), derived_seed(seed, word, kind))
+            for kind, count in enumerate(
+                (len(phrases.entries), len(phrases.others), len(index.codes))
+            )
+        )
 
     @property
     def sampler(self) -> TripletSampler:
         """The sampler of the first shard; all are of one stage and one edition."""
         return next(iter(self.samplers.values()))
-
-    @property
-    def asks_queries(self) -> bool:
-        """Whether steps come with train entries."""
-        return self._activities is not None
 
     def train_dataloader(self) -> DataLoader[StepBatch]:
         trainer = self.trainer
@@ -240,38 +221,87 @@ class TripletDataModule(LightningDataModule):
         steps = EpochSteps(
             self._settings.steps_per_epoch * len(self.samplers),
             self._steps,
-            lambda: trainer.current_epoch + 1,
+            lambda: trainer.current_epoch,
         )
         # In the process itself: composing a step takes milliseconds beside encoding it.
         return DataLoader(steps, batch_size=None, num_workers=0)
 
     def val_dataloader(self) -> DataLoader[StepBatch]:
         """Return the same steps at every validation."""
-        return DataLoader(self._validation, batch_size=None, num_workers=0)  # type: ignore[arg-type]
+        return DataLoader(list(self.validation_steps()), batch_size=None, num_workers=0)  # type: ignore[arg-type]
 
-    def _steps(self, stream: int) -> Iterator[StepBatch]:
-        """Return the batches of a random stream, a step's shards in a row: 0 for validation, 1, 2,
-        ... for the epochs."""
-        shards = [self._shard_steps(shard, stream) for shard in self.samplers]
-        while True:
-            for steps in shards:
-                yield next(steps)
+    def validation_steps(self) -> Iterator[StepBatch]:
+        """Yield the phrases of a validation, as many of them in each process."""
+        settings, phrases = self._settings, self.phrases
+        rows = phrases.validation
+        if not len(rows):
+            rows = np.concatenate([phrases.entries, phrases.others])
+        rows = np.random.default_rng(self._seed).permutation(rows)[: settings.val_phrases]
+        # The least number that leaves none without: figures are averaged over processes.
+        each = max(len(rows) // self.shards, 1)
+        for shard in self.samplers:
+            own = rows[np.arange(shard * each, (shard + 1) * each) % len(rows)]
+            for start in range(0, each, settings.phrases_per_step):
+                yield StepBatch(self._phrases(own[start : start + settings.phrases_per_step]))
 
-    def _shard_steps(self, shard: int, stream: int) -> Iterator[StepBatch]:
-        sampler = self.samplers[shard]
-        seed = derived_seed(self._seed, shard, stream)
-        fresh = np.random.default_rng(seed).bit_generator.state
-        # Re-seeded and not made anew: preparing a sampler takes about a second.
-        sampler.generator.bit_generator.state = fresh
-        # A stream of its own: the items are the same with queries and without.
-        asking = np.random.default_rng(derived_seed(self._seed, shard, stream, 1))
+    def _steps(self, epoch: int) -> Iterator[StepBatch]:
+        """Yield the batches of an epoch, a step's shards in a row."""
+        for shard, sampler in self.samplers.items():
+            fresh = np.random.default_rng(derived_seed(self._seed, shard, epoch)).bit_generator
+            # Re-seeded and not made anew: preparing a sampler takes about a second.
+            sampler.generator.bit_generator.state = fresh.state
+        step = epoch * self._settings.steps_per_epoch
         while True:
-            pooled = compose(
-                sampler,
-                pool_size=self._settings.pool_size,
-                items=self._settings.items_per_step,
+            for shard in self.samplers:
+                yield self._step(shard, step)
+            step += 1
+
+    def _step(self, shard: int, step: int) -> StepBatch:
+        settings, phrases = self._settings, self.phrases
+        others = self._other_count()
+        rows = [
+            part[order.at(self._positions(count, shard, step))]
+            for part, order, count in (
+                (phrases.entries, self._entries, settings.phrases_per_step - others),
+                (phrases.others, self._others, others),
             )
-            asked = None
-            if self._activities is not None:
-                asked = self._activities.draw(pooled.codes, self._settings.queries_per_step, asking)
-            yield step_batch(pooled, self.cache, self._taxonomy, self._tree, asked)
+            if count
+        ]
+        documents = None
+        if settings.documents_per_step:
+            # At the end of a pass one code may come twice.
+            documents = self._documents_of(
+                np.unique(
+                    self._documents.at(self._positions(settings.documents_per_step, shard, step))
+                )
+            )
+        items = self.samplers[shard].draw(settings.items_per_step)
+        return StepBatch(
+            phrases=self._phrases(np.concatenate(rows)),
+            documents=documents,
+            items=ItemBatch(*(torch.from_numpy(part) for part in items)),
+        )
+
+    def _other_count(self) -> int:
+        """Return how many phrases of a step are no entries."""
+        settings = self._settings
+        if not len(self.phrases.entries):
+            return settings.phrases_per_step
+        if not len(self.phrases.others):
+            return 0
+        return round(settings.other_share * settings.phrases_per_step)
+
+    def _positions(self, count: int, shard: int, step: int) -> NDArray[np.int64]:
+        """Return the positions (count,) of a shard's part of a step in an endless row."""
+        return (step * self.shards + shard) * count + np.arange(count, dtype=np.int64)
+
+    def _phrases(self, rows: NDArray[np.int64]) -> PhraseBatch:
+        return PhraseBatch(
+            token_tensors(self.phrases.tokens(rows)), torch.from_numpy(self.phrases.nodes[rows])
+        )
+
+    def _documents_of(self, codes: NDArray[np.int64]) -> DocumentBatch:
+        return DocumentBatch(
+            {name: token_tensors(self.cache.batch(name, codes)) for name in self._channels},
+            torch.from_numpy(codes),
+        )

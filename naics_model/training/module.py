@@ -1,7 +1,7 @@
-"""The Lightning module of training: encode each code of a step once, compare, weigh the losses.
+"""The Lightning module of the text model: phrases against the points of all codes, in two readings.
 
-No sampling and no files here. What is learned beside the embedder: the temperatures, and the scale
-of the hierarchy fit.
+No sampling and no files here. What is learned beside the embedder: a point for each code, the
+temperatures, and the scale of the hierarchy fit.
 """
 
 import math
@@ -9,101 +9,108 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from naics_model.curriculum.sadc import NegativeSettings
+from naics_model.curriculum.sadc import NegativeSettings, PhaseClock, plan_at
 from naics_model.curriculum.stage import Stage
 from naics_model.encoder.embedder import EmbedderOutput, NaicsEmbedder
 from naics_model.encoder.moe import gate_entropy, least_use, router_entropy
+from naics_model.encoder.points import CodePoints, Readings
 from naics_model.encoder.tokens import TokenCache
 from naics_model.errors import ConfigurationError
-from naics_model.geometry.lorentz import pairwise_distance, radius
+from naics_model.geometry.lorentz import distance, pairwise_distance, radius
 from naics_model.jobs.checkpoints import TrainableCheckpoint
-from naics_model.jobs.collective import summed_over_ranks
+from naics_model.jobs.collective import gathered_over_ranks, summed_over_ranks
 from naics_model.jobs.lightning import require_finite
-from naics_model.jobs.optimiser import parameter_groups, warmup_cosine
+from naics_model.jobs.optimiser import linear_between, parameter_groups
 from naics_model.jobs.seeds import derived_seed
-from naics_model.losses.contrastive import dcl, info_nce
+from naics_model.losses.contrastive import info_nce
 from naics_model.losses.hierarchy import hierarchy_fit
 from naics_model.losses.load_balance import load_balance
-from naics_model.losses.multi_level import common_depth, multi_level
+from naics_model.losses.phrases import tree_cross_entropy
 from naics_model.losses.radius import radius_ladder
-from naics_model.losses.ranking import lambda_rank
 from naics_model.losses.triplet import adaptive_margin
-from naics_model.taxonomy.tree import LEVELS
-from naics_model.training.bank import CodeBank
-from naics_model.training.data import Queries, StepBatch
-from naics_model.training.dynamic import Contrast, DynamicNegatives
+from naics_model.taxonomy.distances import tree_distances
+from naics_model.taxonomy.tree import LEVELS, Taxonomy
+from naics_model.training.data import ItemBatch, PhraseBatch, StepBatch
+from naics_model.training.negatives import NegativeWeights, Weighed, router_divergence
 from naics_model.training.weights import LossWeights
 from naics_model.triplets.relation_index import RelationIndex
 
-# Outside this range the contrast is a hard maximum or says nothing.
-_TEMPERATURES = (0.05, 5.0)
-
+# Below the first the softmax is a hard maximum; above the second it says nothing.
+_TEMPERATURES = (0.01, 5.0)
+# HiMulCon's weights of the levels, coarse to fine, see `losses/phrases.py`.
+_LEVEL_WEIGHTS = tuple(2 ** (1 / (len(LEVELS) - depth)) for depth in range(len(LEVELS)))
 
 # One object each: a default argument is evaluated once, and these can not change.
 _DEFAULT_WEIGHTS = LossWeights()
 _DEFAULT_NEGATIVES = NegativeSettings()
 
+Kernel = Literal['distance', 'squared']
 
-class TripletModule(TrainableCheckpoint):
-    """`NaicsEmbedder` under the contrast of anchors, positives and graded negatives.
+
+class TextModule(TrainableCheckpoint):
+    """`NaicsEmbedder` and a point per code, under the softmax of phrases over all six-digit codes.
 
     Attributes:
-        bank: where six-digit codes were last seen, for queries; None until `remember_codes`.
-        dynamic: chooses negatives in training; None until `choose_negatives`, and where those of
-            the sampler are kept.
+        embedder: the text encoder.
+        points: of the edition's codes.
+        negatives: weighs codes as negatives of phrases; holds the clusters.
+        clock: ends the phases of the dynamic curriculum by a plateau, where that is asked for.
 
     Args:
         init_from: exported model of the previous stage (`RUN_DIR/model`) to start from.
-        learning_rate: peak of the schedule.
-        head_rate: how fast fusion and projection learn, as a share of the rate. They start from
-            what the backbone knows, and have many weights for few entries.
-        weight_decay: of matrices; biases, norms and scalars have none.
-        warmup_share: part of the fit's steps in which the rate climbs.
-        temperature: start value of the items' temperature, which is learned (with DCL it stays).
-        query_temperature: the same of queries, which have to tell near codes apart.
-        contrast: of items: InfoNCE, or DCL, which has no positive in its denominator.
-        margin: m₀ of the margin m₀ sech(r) that is added to the distance of a positive from an
-            anchor at radius r; 0 is none.
+        learning_rate: peak rate of the adapters.
+        head_rate: rate of fusion, projection and temperatures, over that of the adapters.
+        point_rate: rate of the points' flat vectors, over that of the adapters.
+        offset_rate: rate of the points' hyperbolic offsets, over that of the adapters.
+        weight_decay: of the encoder's matrices; points, biases, norms and scalars have none.
+        warmup_share: part of the fit's steps in which the rates climb.
+        flat_temperature: of cosines; it stays.
+        temperature: start value of the hyperbolic reading's temperature, which is learned.
+        item_temperature: the same of the items of codes.
+        kernel: of the hyperbolic softmax: the negated distance, or its square.
+        margin: m₀ of the margin m₀ sech(r) that is added to the distance of right answers, for
+            phrases at radius r, and to that of positives, for anchors at radius r; 0 is none.
+        levels: whether phrases are also told apart at the coarser levels of the tree, by the
+            weights of HiMulCon; otherwise at their label's own level alone.
+        live_documents: whether the documents of a step stand in for their codes' points, so that
+            codes without a learned point are found by their texts.
+        tree_codes: how many codes the hierarchy fit compares in a step.
         weights: how much each loss counts.
-        negatives: how the negatives of items are chosen.
-        seed: of dropout, and of what is random in choosing negatives.
+        negatives: how codes are weighed as negatives.
+        seed: of dropout, and of what is random in a step.
         embedder: settings of the encoder, see `NaicsEmbedder`.
     """
 
-    carried = ('bank', 'dynamic')
+    carried = ('weighing',)
 
     def __init__(
         self,
         *,
         init_from: Path | None = None,
-        learning_rate: float = 1e-3,
-        head_rate: float = 0.35,
+        learning_rate: float = 5e-4,
+        head_rate: float = 2.0,
+        point_rate: float = 10.0,
+        offset_rate: float = 20.0,
         weight_decay: float = 0.01,
         warmup_share: float = 0.1,
-        temperature: float = 0.5,
-        query_temperature: float = 0.1,
-        contrast: Literal['info_nce', 'dcl'] = 'info_nce',
+        flat_temperature: float = 0.05,
+        temperature: float = 0.2,
+        item_temperature: float = 0.5,
+        kernel: Kernel = 'distance',
         margin: float = 0.0,
+        levels: bool = False,
+        live_documents: bool = True,
+        tree_codes: int = 256,
         weights: LossWeights = _DEFAULT_WEIGHTS,
         negatives: NegativeSettings = _DEFAULT_NEGATIVES,
         seed: int = 0,
         **embedder: Any,
     ) -> None:
         super().__init__()
-        self.bank: CodeBank | None = None
-        self.dynamic: DynamicNegatives | None = None
-        self._validated = False
-        self.embedder = NaicsEmbedder(**embedder)
-        self.untrained = init_from is None
-        if init_from is not None:
-            self.embedder.load_weights(init_from)
-        self.learning_rate = learning_rate
-        self.head_rate = head_rate
-        self.weight_decay = weight_decay
-        self.warmup_share = warmup_share
         if negatives.false_negatives in ('attract', 'hybrid') and weights.attraction == 0:
             raise ConfigurationError(
                 f'negatives.false_negatives is {negatives.false_negatives}, but weights.attraction '
@@ -112,160 +119,304 @@ class TripletModule(TrainableCheckpoint):
         self.weights = weights
         self.negatives = negatives
         self.seed = seed
-        self.curvature = self.embedder.curvature
-        self.contrast = {'info_nce': info_nce, 'dcl': dcl}[contrast]
+        self.kernel = kernel
         self.margin = margin
+        self.levels = levels
+        self.live_documents = live_documents
+        self.tree_codes = tree_codes
+        self.flat_temperature = flat_temperature
+        self.rates = {
+            'adapters': learning_rate,
+            'head': learning_rate * head_rate,
+            'vectors': learning_rate * point_rate,
+            'offsets': learning_rate * offset_rate,
+        }
+        self.weight_decay = weight_decay
+        self.warmup_share = warmup_share
+        self.clock = PhaseClock(negatives.patience)
+        self._validated = False
+
+        self.embedder = NaicsEmbedder(**embedder)
+        self.init_from = init_from
+        if init_from is not None:
+            self.embedder.load_weights(init_from)
+        self.curvature = self.embedder.curvature
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
-        self.log_query_temperature = nn.Parameter(torch.tensor(math.log(query_temperature)))
-        if weights.hierarchy_fit > 0:
-            self.log_scale = nn.Parameter(torch.zeros(()))
+        self.log_item_temperature = nn.Parameter(torch.tensor(math.log(item_temperature)))
+        self.log_scale = nn.Parameter(torch.zeros(()))
+        self.gates: Tensor | None = None
+        self._cache: TokenCache | None = None
+        self._starts = False
         # The backbone comes in eval mode, which Lightning would keep: with it, LoRA's dropout.
         self.train()
 
-    def remember_codes(self, codes: int) -> None:
-        """Contrast queries with the codes of earlier steps, too.
+    points: CodePoints
+    weighing: NegativeWeights
+    leaves: Tensor
+    below: Tensor
+    ancestors: Tensor
+    code_levels: Tensor
+    tree: Tensor
 
-        Args:
-            codes: number of codes of the edition.
-        """
-        self.bank = CodeBank(codes, self.embedder.settings['hyperbolic_dim'])
-
-    def choose_negatives(self, index: RelationIndex, stage: Stage, cache: TokenCache) -> None:
-        """Choose the negatives of training steps as the settings say.
+    def bind(self, index: RelationIndex, stage: Stage) -> None:
+        """Take the codes that are trained on; to be called once, before the fit.
 
         Args:
             index: the edition's relations.
-            stage: what is trained on.
-            cache: tokens of the edition.
+            stage: says how the learning rates move.
+
+        Raises:
+            DataError: the model to start from has no points, or damaged ones.
+            ConfigurationError: its points are of other codes.
         """
-        if self.negatives.strategy != 'stage':
+        self.rate_shares = (stage.rate_start, stage.rate_end)
+        if self.init_from is None:
             settings = self.embedder.settings
-            width = settings['hyperbolic_dim']
-            if settings['fusion'] == 'moe':
-                width += settings['experts']
-            self.dynamic = DynamicNegatives(index, stage, cache, self.negatives, self.seed, width)
+            self.points = CodePoints(
+                index.codes, self.embedder.channels.width, settings['hyperbolic_dim']
+            )
+        else:
+            self.points = CodePoints.load(self.init_from)
+            if self.points.codes != index.codes:
+                raise ConfigurationError(
+                    f'The points in {self.init_from} are of other codes than the relation index: '
+                    'train all stages on the same files.'
+                )
+        self._relate(index)
+        self.weighing = NegativeWeights(index, self.leaves.clone(), self.negatives, self.seed)
+
+    def _relate(self, index: RelationIndex) -> None:
+        """Keep what the tree says, on the device of the model and out of checkpoints."""
+        taxonomy = Taxonomy.from_codes(index.codes)
+        levels = torch.from_numpy(taxonomy.levels).long()
+        leaves = torch.nonzero(levels == LEVELS[-1]).squeeze(1)
+        # -1 where a code has no ancestor of a level, itself among them.
+        ancestors = torch.from_numpy(taxonomy.ancestors).long()
+        nodes = torch.arange(len(levels)).unsqueeze(1)
+        of_leaf = ancestors[leaves]
+        below = (of_leaf.unsqueeze(0) == nodes.unsqueeze(2).expand(-1, 1, 1)).any(dim=2)
+        for name, tensor in (
+            ('leaves', leaves),
+            ('below', below),
+            ('ancestors', ancestors),
+            ('code_levels', levels),
+            ('tree', torch.from_numpy(tree_distances(taxonomy))),
+        ):
+            self.register_buffer(name, tensor, persistent=False)
+
+    def prepare(self, cache: TokenCache, *, resumed: bool) -> None:
+        """Have documents encoded when the fit starts: where a new model's points begin, and the
+        gates that mining by the router compares phrases with.
+
+        Args:
+            cache: tokens of the codes.
+            resumed: whether the fit goes on from a checkpoint, which has the points.
+        """
+        self._cache = cache
+        self._starts = not resumed and self.init_from is None
+
+    def on_fit_start(self) -> None:
+        routes = self.negatives.strategy == 'sadc' and self.negatives.router > 0
+        if self._cache is None or not (self._starts or routes):
+            return
+        features = self._document_features(self._cache)
+        if self._starts:
+            output = self.embedder.start_along(features)
+            self.points.start_at(output.unit)
+        if routes:
+            with torch.no_grad():
+                self.gates = self.embedder.fusion(
+                    features[self.leaves].flatten(start_dim=1)
+                ).gate_probabilities
+
+    def _document_features(self, cache: TokenCache) -> Tensor:
+        """Return the channel vectors (n, C, width) of all codes; each process encodes a part."""
+        every, ranks = np.arange(len(cache)), self.trainer.world_size
+        own = self.embedder.document_features(cache, every[self.global_rank :: ranks])
+        features = own.new_empty(len(cache), *own.shape[1:])
+        for first, part in enumerate(gathered_over_ranks(own)):
+            features[first::ranks] = part
+        return features
 
     @property
     def temperature(self) -> Tensor:
-        """τ of items, within the range in which the contrast has a gradient."""
+        """τ of the hyperbolic reading, within the range in which the softmax has a gradient."""
         return _in_range(self.log_temperature)
 
     @property
-    def _item_temperature(self) -> Tensor:
-        # DCL falls with the temperature wherever the positive is nearest: learned from it, it would
-        # run to its lower bound.
-        return self.temperature.detach() if self.contrast is dcl else self.temperature
+    def item_temperature(self) -> Tensor:
+        """τ of items, within the same range."""
+        return _in_range(self.log_item_temperature)
 
-    @property
-    def query_temperature(self) -> Tensor:
-        """τ of queries, within the same range."""
-        return _in_range(self.log_query_temperature)
-
-    def losses(self, batch: StepBatch) -> tuple[dict[str, Tensor], EmbedderOutput]:
-        """Return each loss of a step alone, unweighted, and what the embedder said of its codes;
-        with the sampler's negatives."""
-        output: EmbedderOutput = self.embedder(batch.tokens, len(batch.codes))
-        return self.losses_of(batch, output), output
-
-    def losses_of(
-        self, batch: StepBatch, output: EmbedderOutput, contrast: Contrast | None = None
-    ) -> dict[str, Tensor]:
-        """Return each loss of a step alone, unweighted.
+    def losses(
+        self, batch: StepBatch, progress: float = 0.0, clock: PhaseClock | None = None
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return each loss of a step alone, unweighted, and figures to be logged.
 
         Args:
             batch: the step.
-            output: what the embedder said of its codes.
-            contrast: what its items are contrasted with; the sampler's negatives when None.
+            progress: done share of the fit.
+            clock: of phases by plateau; None weighs all negatives alike, as in validation.
         """
-        # All pairs of the pool at once: one matrix product, from which every item takes its
-        # distances.
-        distances = pairwise_distance(output.tangent, output.tangent, self.curvature)
-        radii = radius(output.tangent, self.curvature)
-        weights = self.weights
+        phrases = self.embedder(
+            {self.embedder.text_channel: batch.phrases.tokens}, len(batch.phrases.nodes)
+        )
+        points: Readings = self.points(self.embedder.projection)
+        candidates, documents = points, None
+        if batch.documents is not None:
+            codes = batch.documents.codes
+            documents = self.embedder(batch.documents.tokens, len(codes))
+            if self.live_documents:
+                candidates = Readings(
+                    points.unit.index_copy(0, codes, documents.unit),
+                    points.tangent.index_copy(0, codes, documents.tangent),
+                )
+        losses, figures = self._phrase_losses(batch.phrases, phrases, candidates, progress, clock)
+        if batch.documents is not None and documents is not None:
+            losses |= self._document_losses(batch.documents.codes, documents, points)
+        if batch.items is not None:
+            losses |= self._code_losses(batch.items, candidates)
+        figures['radius'] = radius(phrases.tangent, self.curvature).mean()
+        return losses, figures
+
+    def _phrase_losses(
+        self,
+        batch: PhraseBatch,
+        phrases: EmbedderOutput,
+        candidates: Readings,
+        progress: float,
+        clock: PhaseClock | None,
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Contrast phrases with all leaves, in both readings."""
+        right = self.below[batch.nodes]
+        leaves = self.leaves
+        flat = phrases.unit @ candidates.unit[leaves].T / self.flat_temperature
+        away = pairwise_distance(phrases.tangent, candidates.tangent[leaves], self.curvature)
+        lorentz = -self._kernel(self._with_margin(away, right, phrases)) / self.temperature
+        weighed = None
+        if clock is not None and self.negatives.strategy != 'uniform':
+            weighed = self._weigh(batch, right, away, phrases, progress, clock)
+        targets = self._targets(batch.nodes)
         losses = {}
-        if weights.contrastive > 0:
-            positive = distances[batch.anchor, batch.positive]
-            if self.margin > 0:
-                positive = positive + adaptive_margin(
-                    radii[batch.anchor], self.margin, self.curvature
-                )
-            if contrast is None:
-                negative, counts = distances[batch.anchor.unsqueeze(1), batch.negatives], None
-            else:
-                negative, counts = contrast.negatives, contrast.counts
-            losses['contrastive'] = self.contrast(
-                positive, negative, self._item_temperature, counts
+        for name, logits in (('flat', flat), ('lorentz', lorentz)):
+            if getattr(self.weights, name) > 0:
+                seen = logits if weighed is None else logits + weighed.log_weights
+                losses[name] = tree_cross_entropy(seen, targets, _LEVEL_WEIGHTS).mean()
+        if weighed is not None and self.negatives.false_negatives in ('attract', 'hybrid'):
+            losses['attraction'] = _attraction(lorentz, weighed.mates)
+        with torch.no_grad():
+            figures = {
+                f'{name}_hit_at_1': right.gather(1, logits.argmax(dim=1, keepdim=True)).float().mean()
+                for name, logits in (('flat', flat), ('lorentz', lorentz))
+            }
+        return losses, figures | ({} if weighed is None else weighed.figures)
+
+    def _with_margin(self, away: Tensor, right: Tensor, phrases: EmbedderOutput) -> Tensor:
+        if self.margin == 0:
+            return away
+        radii = radius(phrases.tangent, self.curvature)
+        margin = adaptive_margin(radii, self.margin, self.curvature)
+        return away + right * margin.unsqueeze(1)
+
+    def _kernel(self, away: Tensor) -> Tensor:
+        return away if self.kernel == 'distance' else away.square()
+
+    def _weigh(
+        self,
+        batch: PhraseBatch,
+        right: Tensor,
+        away: Tensor,
+        phrases: EmbedderOutput,
+        progress: float,
+        clock: PhaseClock,
+    ) -> Weighed:
+        plan = plan_at(self.negatives, progress, clock.ends)
+        divergence = None
+        if self.gates is not None and phrases.gate_probabilities is not None:
+            divergence = router_divergence(
+                phrases.gate_probabilities.detach(),
+                self.gates.to(away.device),
+                self.negatives.router_measure,
             )
-            if counts is not None and self.contrast is dcl:
-                # Which is a mean over the items that have a negative.
-                losses['contrastive'] = losses['contrastive'] * _share(counts.any(dim=1))
-            if weights.attraction > 0 and contrast is not None and contrast.mates is not None:
-                losses['attraction'] = self._attraction(contrast, contrast.mates)
-        if weights.activities > 0 and batch.queries is not None:
-            clusters = None if contrast is None else contrast.clusters_of_queries
-            losses['activities'] = self._asked(batch.queries, batch, output.tangent, clusters)
-        if weights.multi_level > 0 or weights.lambda_rank > 0:
-            common = common_depth(batch.tree, batch.levels)
-            if weights.multi_level > 0:
-                losses['multi_level'] = multi_level(distances, common, self.temperature)
-            if weights.lambda_rank > 0:
-                losses['lambda_rank'] = lambda_rank(
-                    distances, common.exp2() - 1, temperature=self.temperature
-                )
-        if weights.hierarchy_fit > 0:
-            losses['hierarchy_fit'] = hierarchy_fit(distances, batch.tree, self.log_scale)
-        if weights.radius_ladder > 0:
-            losses['radius_ladder'] = radius_ladder(radii, batch.levels)
-        if weights.load_balance > 0 and output.gate_probabilities is not None:
+        weighed: Weighed = self.weighing(plan, batch.nodes, right, away.detach(), divergence)
+        return weighed
+
+    def _targets(self, nodes: Tensor) -> Tensor:
+        """Return the leaves (B, levels, L) below the label's node at each level that counts."""
+        above = self.ancestors[nodes]
+        if not self.levels:
+            own = self.code_levels[nodes].unsqueeze(1) == torch.tensor(LEVELS, device=nodes.device)
+            above = above.masked_fill(~own, -1)
+        return self.below[above.clamp_min(0)] & (above >= 0).unsqueeze(2)
+
+    def _document_losses(
+        self, codes: Tensor, documents: EmbedderOutput, points: Readings
+    ) -> dict[str, Tensor]:
+        """Contrast documents with the points of all codes of their level, in both readings."""
+        weights = self.weights
+        if weights.documents == 0:
+            return {}
+        other_level = self.code_levels[codes].unsqueeze(1) != self.code_levels
+        flat = documents.unit @ points.unit.T / self.flat_temperature
+        away = pairwise_distance(documents.tangent, points.tangent, self.curvature)
+        total = flat.new_zeros(())
+        for weight, logits in (
+            (weights.flat, flat),
+            (weights.lorentz, -self._kernel(away) / self.temperature),
+        ):
+            if weight > 0:
+                logits = logits.masked_fill(other_level, torch.finfo(logits.dtype).min)
+                total = total + weight * nn.functional.cross_entropy(logits, codes)
+        losses = {'documents': total}
+        if weights.load_balance > 0 and documents.gate_probabilities is not None:
             losses['load_balance'] = load_balance(
-                output.gate_probabilities, self.embedder.settings['top_k'], summed_over_ranks
+                documents.gate_probabilities, self.embedder.settings['top_k'], summed_over_ranks
             )
         return losses
 
-    def _attraction(self, contrast: Contrast, mates: Tensor) -> Tensor:
-        """Contrast anchors with a code of their cluster as the positive, where they have one."""
-        has = contrast.has_mate
-        assert has is not None
-        share = _share(has)
-        if not has.any():
-            return mates.sum() * 0
-        return share * info_nce(
-            mates[has], contrast.negatives[has], self.temperature, contrast.counts[has]
-        )
-
-    def _asked(
-        self, queries: Queries, batch: StepBatch, codes: Tensor, clusters: Tensor | None
-    ) -> Tensor:
-        """Contrast queries with all codes of the step and, in training, with those in the bank;
-        without those of the own code's cluster where clusters (n,) are given."""
-        count = len(queries.owner)
-        # Ancestors of the own code, and itself: as far in the tree as they are levels apart. They
-        # are right answers, only less precise ones.
-        above = batch.tree == batch.levels.unsqueeze(1) - batch.levels
-        candidates, wrong = codes, ~above[queries.owner]
-        # Not in validation: as the bank fills, a loss with it grows, and epochs would not compare.
-        if self.bank is not None and self.training:
-            others = self.bank.others(batch.codes)
-            candidates = torch.cat([codes, self.bank.points[others]])
-            wrong = torch.cat([wrong, wrong.new_ones(count, len(others))], dim=1)
-            if clusters is not None:
-                of_all = clusters[torch.cat([batch.codes, others])]
-                wrong &= of_all[queries.owner].unsqueeze(1) != of_all
-            # Six-digit codes only: those are what a query is answered with.
-            leaves = batch.levels == LEVELS[-1]
-            self.bank.update(batch.codes[leaves], codes[leaves])
-        if count == 0:
-            return codes.sum() * 0
-        asked = self.embedder({'title': queries.tokens}, count).tangent
-        distances = pairwise_distance(asked, candidates, self.curvature)
-        own = distances[torch.arange(count, device=codes.device), queries.owner]
-        return info_nce(own, distances, self.query_temperature, wrong)
+    def _code_losses(self, items: ItemBatch, candidates: Readings) -> dict[str, Tensor]:
+        """Compare codes with each other: items of the curriculum, the tree, and radii."""
+        weights, tangent, losses = self.weights, candidates.tangent, {}
+        if weights.items > 0:
+            anchors = tangent[items.anchor]
+            positive = distance(anchors, tangent[items.positive], self.curvature)
+            if self.margin > 0:
+                radii = radius(anchors, self.curvature)
+                positive = positive + adaptive_margin(radii, self.margin, self.curvature)
+            negative = distance(
+                anchors.unsqueeze(1), tangent[items.negatives], self.curvature
+            )
+            counted = items.hardness > 0
+            losses['items'] = info_nce(positive, negative, self.item_temperature, counted)
+        if weights.hierarchy_fit > 0:
+            rows = torch.randperm(len(tangent), device=tangent.device)[: self.tree_codes]
+            chosen = tangent[rows]
+            losses['hierarchy_fit'] = hierarchy_fit(
+                pairwise_distance(chosen, chosen, self.curvature),
+                self.tree[rows][:, rows].to(chosen),
+                self.log_scale,
+            )
+        if weights.radius_ladder > 0:
+            losses['radius_ladder'] = radius_ladder(
+                radius(tangent, self.curvature), self.code_levels
+            )
+        return losses
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:
         """Return the weighted sum."""
         return torch.stack(
             [getattr(self.weights, name) * value for name, value in losses.items()]
         ).sum()
+
+    def on_train_epoch_start(self) -> None:
+        if self.negatives.strategy == 'sadc' and self.negatives.false_negatives != 'off':
+            plan = plan_at(self.negatives, self._progress(), self.clock.ends)
+            if plan.without_false_negatives and self.weighing.are_due(self.current_epoch):
+                with torch.no_grad():
+                    points: Readings = self.points(self.embedder.projection)
+                self.weighing.cluster(
+                    points.tangent[self.leaves], self.curvature, self.current_epoch
+                )
 
     def on_train_batch_start(self, batch: StepBatch, batch_idx: int) -> None:
         # Dropout becomes a function of shard and step: exact on resume without storing every rank's
@@ -275,36 +426,23 @@ class TripletModule(TrainableCheckpoint):
         torch.manual_seed(derived_seed(self.seed, self.trainer.global_rank * own + part, step))
 
     def training_step(self, batch: StepBatch, batch_idx: int) -> dict[str, Tensor]:
-        output: EmbedderOutput = self.embedder(batch.tokens, len(batch.codes))
-        contrast = None
-        if self.dynamic is not None:
-            progress = self.global_step / self.trainer.estimated_stepping_batches
-            contrast = self.dynamic.contrast(
-                batch, output, self.embedder, progress, self.current_epoch
-            )
-        losses = self.losses_of(batch, output, contrast)
+        losses, figures = self.losses(batch, self._progress(), self.clock)
         loss = self.total(losses)
         require_finite(loss, self.global_step)
-        figures = {
-            **losses,
-            'temperature': self.temperature,
-            'query_temperature': self.query_temperature,
-            'radius': radius(output.tangent, self.curvature).mean(),
-        }
-        hardness = batch.hardness
-        if contrast is not None:
-            hardness = contrast.hardness
-            figures |= contrast.figures
+        assert batch.items is not None
+        hardness = batch.items.hardness
         counted = (hardness > 0).sum().clamp_min(1)
-        figures['mean_hardness'] = hardness.sum() / counted
-        if output.gate_probabilities is not None:
-            figures['gate_entropy'] = gate_entropy(output.gate_probabilities)
-            figures['router_entropy'] = router_entropy(output.gate_probabilities)
-            figures['least_used_expert'] = least_use(
-                output.gate_probabilities, self.embedder.settings['top_k']
-            )
-        self._log('train', loss, figures)
-        # The callback that counts negatives by hardness gets those that were contrasted.
+        self._log(
+            'train',
+            loss,
+            {
+                **losses,
+                **figures,
+                'temperature': self.temperature,
+                'item_temperature': self.item_temperature,
+                'mean_hardness': hardness.sum() / counted,
+            },
+        )
         return {'loss': loss, 'hardness': hardness}
 
     def on_validation_epoch_end(self) -> None:
@@ -312,43 +450,70 @@ class TripletModule(TrainableCheckpoint):
 
     def on_train_epoch_end(self) -> None:
         # Only what was measured in this epoch: the figures of an earlier one are still there.
-        if self.dynamic is not None and self._validated:
-            progress = self.global_step / self.trainer.estimated_stepping_batches
+        if self._validated:
             loss = self.trainer.callback_metrics['val/loss']
-            self.dynamic.clock.observe(progress, float(loss))
+            self.clock.observe(self._progress(), float(loss))
         self._validated = False
 
     def validation_step(self, batch: StepBatch, batch_idx: int) -> None:
-        losses, _ = self.losses(batch)
-        self._log('val', self.total(losses), losses)
+        losses, figures = self.losses(batch)
+        self._log('val', self.total(losses), {**losses, **figures})
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint['phase_clock'] = self.clock.state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        if 'phase_clock' in checkpoint:
+            self.clock.restore(checkpoint['phase_clock'])
+
+    def _progress(self) -> float:
+        return self.global_step / self.trainer.estimated_stepping_batches
 
     def _log(self, room: str, loss: Tensor, figures: dict[str, Tensor]) -> None:
         values = {f'{room}/loss': loss, **{f'{room}/{name}': v for name, v in figures.items()}}
         self.log_dict(values, on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        head: list[tuple[str, nn.Parameter]] = []
-        others: list[tuple[str, nn.Parameter]] = []
+        named: dict[str, list[tuple[str, nn.Parameter]]] = {name: [] for name in self.rates}
         for name, parameter in self.named_parameters():
-            is_head = name.startswith(('embedder.fusion.', 'embedder.projection.'))
-            (head if is_head else others).append((name, parameter))
-        groups = parameter_groups(others, self.weight_decay)
-        for group in parameter_groups(head, self.weight_decay):
-            groups.append({**group, 'lr': self.head_rate * self.learning_rate})
-        optimizer = torch.optim.AdamW(groups, lr=self.learning_rate)
+            named[_group_of(name)].append((name, parameter))
+        groups = [
+            {**group, 'lr': self.rates[kind]}
+            for kind, parameters in named.items()
+            for group in parameter_groups(
+                parameters, 0.0 if kind in ('vectors', 'offsets') else self.weight_decay
+            )
+        ]
+        optimizer = torch.optim.AdamW(groups)
         total = int(self.trainer.estimated_stepping_batches)
-        shape = partial(warmup_cosine, warmup=round(self.warmup_share * total), total=total)
+        start, end = self.rate_shares
+        shape = partial(
+            linear_between,
+            warmup=round(self.warmup_share * total),
+            total=total,
+            start=start,
+            end=end,
+        )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, shape)
         return {'optimizer': optimizer, 'lr_scheduler': {'scheduler': schedule, 'interval': 'step'}}
 
 
-def _share(chosen: Tensor) -> Tensor:
-    """Return what a mean over this rank's chosen rows (B,) counts in a mean over all ranks' where
-    processes are averaged: 1 where each has as many. Every process has to call it."""
-    count = chosen.sum()
-    everywhere = torch.stack([count, torch.ones_like(count)])
-    total, ranks = summed_over_ranks(everywhere).unbind()
-    return count * ranks / total.clamp_min(1)
+def _group_of(name: str) -> str:
+    """Return which learning rate a parameter has, see `TextModule.rates`."""
+    if name.startswith('points.'):
+        return name.removeprefix('points.')
+    is_adapter = name.startswith('embedder.channels.')
+    return 'adapters' if is_adapter else 'head'
+
+
+def _attraction(logits: Tensor, mates: Tensor) -> Tensor:
+    """Return the mean over phrases of -log P(mates), 0 for those that have none."""
+    log_p = torch.log_softmax(logits, dim=1)
+    lowest = torch.finfo(log_p.dtype).min
+    cost = -torch.logsumexp(log_p.masked_fill(~mates, lowest), dim=1)
+    return cost.masked_fill(~mates.any(dim=1), 0.0).mean()
 
 
 def _in_range(log_temperature: Tensor) -> Tensor:

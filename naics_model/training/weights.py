@@ -8,23 +8,23 @@ class LossWeights:
     """How much each loss counts; 0 leaves it out.
 
     Attributes:
-        contrastive: anchors nearer to their positives than to their graded negatives.
-        activities: train entries, as queries, nearer to their own code than to all others.
-        attraction: anchors nearer to a code of their cluster than to their negatives, where
+        flat: phrases find their code among all six-digit codes, in the flat reading.
+        lorentz: the same in the hyperbolic reading.
+        documents: documents find their own code's point among those of their level, in both
+            readings, each by the weight of that reading.
+        items: anchors nearer to their positives than to their graded negatives.
+        attraction: phrases find the codes of their code's cluster, where
             `negatives.false_negatives` attracts.
-        multi_level: relatives nearer than the step's other codes, at each level of the tree.
-        lambda_rank: the ten nearest of each code in the order of the tree; a sum over pairs, so
-            that a weight of 1 / pool_size counts like the others.
-        hierarchy_fit: embedding distances proportional to tree distances within the step.
+        hierarchy_fit: distances of codes proportional to tree distances.
         radius_ladder: each level at its own distance from the origin.
         load_balance: even use of the experts.
     """
 
-    contrastive: float = 1.0
-    activities: float = 1.0
+    flat: float = 1.0
+    lorentz: float = 1.0
+    documents: float = 0.5
+    items: float = 0.1
     attraction: float = 0.5
-    multi_level: float = 0.0
-    lambda_rank: float = 0.0
     hierarchy_fit: float = 0.1
-    radius_ladder: float = 0.1
+    radius_ladder: float = 0.0
     load_balance: float = 0.01

@@ -72,14 +72,14 @@ def measuring() -> dg.Definitions:
             measuring_asset(
                 'text_evaluation',
                 'text',
-                ['text_embeddings', 'descriptions', 'activities'],
+                ['text_embeddings', 'descriptions', 'activities', 'phrases'],
                 {'pytorch', 'mlflow'},
                 'How well the text embeddings hold the tree, and how well text finds its code.',
             ),
             measuring_asset(
                 'refined_evaluation',
                 'refined',
-                ['refined_embeddings', 'text_evaluation', 'descriptions', 'activities'],
+                ['refined_embeddings', 'text_evaluation', 'descriptions', 'activities', 'phrases'],
                 {'pytorch', 'mlflow'},
                 'The same of the refined embeddings, asked the same questions.',
             ),

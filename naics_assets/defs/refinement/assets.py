@@ -14,10 +14,10 @@ from naics_model.training.stages import LAST_STAGE
 
 @naics_asset(
     group_name='refinement',
-    deps=['text_embeddings', LAST_STAGE, 'descriptions', 'activities'],
+    deps=['text_embeddings', LAST_STAGE, 'descriptions', 'phrases'],
     kinds={'pytorch', 'mlflow', 'parquet'},
     pool='gpu',
-    code_version='2',
+    code_version='3',
     description='The text embeddings moved by a hyperbolic graph convolution: along the tree, and '
     'to where their activities look for them.',
 )
@@ -30,7 +30,7 @@ def refined_embeddings(
     folder = paths.edition(context.partition_key)
     arguments: list[str | Path] = ['--embeddings', folder.text_embeddings]
     arguments += ['--descriptions', folder.descriptions]
-    arguments += ['--activities', folder.activities, '--queries', folder.queries]
+    arguments += ['--phrases', folder.phrases, '--queries', folder.queries]
     arguments += ['--encoder', folder.stage(LAST_STAGE) / 'model']
     arguments += ['--out', folder.refined_embeddings]
     with plain_errors(), mlflow.job_run(context) as run:

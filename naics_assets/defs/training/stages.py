@@ -24,10 +24,10 @@ def stage_asset(name: str, curriculum: str, previous: str | None) -> dg.AssetsDe
     @naics_asset(
         name=name,
         group_name='training',
-        deps=['relation_index', 'token_cache', 'activities', *([previous] if previous else [])],
+        deps=['relation_index', 'token_cache', 'phrases', *([previous] if previous else [])],
         kinds={'pytorch', 'mlflow'},
         pool='gpu',
-        code_version='2',
+        code_version='3',
         description=f'The text model trained on curriculum {curriculum}, by a job of its own.',
     )
     def stage(
@@ -40,7 +40,7 @@ def stage_asset(name: str, curriculum: str, previous: str | None) -> dg.AssetsDe
         arguments: list[str | Path] = ['fit', '--curriculum', curriculum]
         arguments += ['--data.relation_index', folder.relation_index]
         arguments += ['--data.token_cache', folder.token_cache]
-        arguments += ['--data.activities', folder.activities]
+        arguments += ['--data.phrases', folder.phrases]
         if previous:
             arguments += ['--model.init_from', folder.stage(previous) / 'model']
         with plain_errors(), mlflow.job_run(context) as run:

@@ -1,0 +1,96 @@
+"""The learned point of each code in both readings of the encoder.
+
+A point starts where the code's document is and is then free. So a phrase is compared with every
+code by one matrix product, and no document has to be encoded for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from naics_model.encoder.projection import HyperbolicProjection
+from naics_model.errors import DataError
+from naics_model.storage.tensors import read_tensors, write_tensors
+
+POINTS_FILE = 'points.safetensors'
+"""In the folder of an exported model, beside its weights."""
+_WHAT = 'a file of code points'
+
+
+class Readings(NamedTuple):
+    """Points in both readings: unit (n, width), tangent (n, d) at the origin."""
+
+    unit: Tensor
+    tangent: Tensor
+
+
+class CodePoints(nn.Module):
+    """One point per code: a free vector of the flat reading, and a free offset of its projection.
+
+        unit_i    = v_i / |v_i|
+        tangent_i = soft_clip(projection(unit_i) + o_i)
+
+    v starts as the document's unit vector, so that v minus the document is the free residual of
+    the flat reading; o, which starts at 0, is the residual of the hyperbolic one, in the tangent
+    space at the origin.
+
+    Attributes:
+        codes: the n codes.
+        vectors: (n, width), v.
+        offsets: (n, d), o.
+    """
+
+    def __init__(self, codes: Sequence[str], width: int, dimension: int) -> None:
+        super().__init__()
+        self.codes = tuple(codes)
+        self.vectors = nn.Parameter(torch.zeros(len(self.codes), width))
+        self.offsets = nn.Parameter(torch.zeros(len(self.codes), dimension))
+
+    @torch.no_grad()
+    def start_at(self, documents: Tensor) -> None:
+        """Put each code where its document is: unit vectors (n, width)."""
+        self.vectors.copy_(documents)
+        self.offsets.zero_()
+
+    def forward(self, projection: HyperbolicProjection) -> Readings:
+        """Return the points of all codes.
+
+        Args:
+            projection: the encoder's.
+        """
+        unit = nn.functional.normalize(self.vectors, dim=1)
+        return Readings(unit, projection(unit, self.offsets))
+
+    def save(self, folder: Path) -> None:
+        """Write `POINTS_FILE` into the folder of the exported model."""
+        tensors = {
+            name: np.asarray(value.detach().float().cpu()) for name, value in self.named_parameters()
+        }
+        write_tensors(tensors, {'codes': list(self.codes)}, folder / POINTS_FILE)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read the points of an exported model.
+
+        Raises:
+            DataError: the file is missing, damaged, or of something else.
+        """
+        path = folder / POINTS_FILE
+        header, tensors = read_tensors(path, _WHAT)
+        try:
+            codes, vectors, offsets = header['codes'], tensors['vectors'], tensors['offsets']
+        except KeyError as error:
+            raise DataError(f'{path} is not {_WHAT}: it has no {error}.') from None
+        if not len(codes) == len(vectors) == len(offsets):
+            raise DataError(f'{path} is damaged: it has not one point for each code.')
+        points = cls(codes, vectors.shape[1], offsets.shape[1])
+        with torch.no_grad():
+            points.vectors.copy_(torch.from_numpy(np.array(vectors)))
+            points.offsets.copy_(torch.from_numpy(np.array(offsets)))
+        return points

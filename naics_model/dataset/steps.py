@@ -6,7 +6,7 @@ guarantees must hold before that output takes its name, and what there is to say
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from naics_model.corpus.concordance import build_concordance, count_changes
 from naics_model.corpus.descriptions import build_descriptions, taxonomy_of
 from naics_model.corpus.download import fetch_workbook, source_path
 from naics_model.corpus.editions import edition
-from naics_model.dataset.checks import TABLES
+from naics_model.dataset.checks import TABLES, Tables
 from naics_model.dataset.pictures import histogram
 from naics_model.encoder.tokens import build_token_cache
 from naics_model.protocols.splits import SPLITS, build_code_splits
@@ -145,7 +145,7 @@ def descriptions(folder: EditionFolder) -> Made:
         'with_examples': table['examples'].count(),
         'with_exclusions': table['excluded'].count(),
     }
-    return _put(folder, 'descriptions', table, table, CORPUS_WORKBOOKS, facts)
+    return _put(folder, 'descriptions', table, {}, CORPUS_WORKBOOKS, facts)
 
 
 def activities(folder: EditionFolder) -> Made:
@@ -162,7 +162,7 @@ def activities(folder: EditionFolder) -> Made:
         'split': table['split'].value_counts().sort('split'),
         'verbatim_in_description': int(table['verbatim'].sum()),
     }
-    return _put(folder, 'activities', table, codes, ['index'], facts)
+    return _put(folder, 'activities', table, {'descriptions': codes}, ['index'], facts)
 
 
 def code_splits(folder: EditionFolder) -> Made:
@@ -183,7 +183,9 @@ def code_splits(folder: EditionFolder) -> Made:
             for split in SPLITS
         ]
     )
-    return _put(folder, 'code_splits', table, codes, [], {'held_out_per_level': held_out})
+    return _put(
+        folder, 'code_splits', table, {'descriptions': codes}, [], {'held_out_per_level': held_out}
+    )
 
 
 def concordance(folder: EditionFolder) -> Made:
@@ -196,7 +198,9 @@ def concordance(folder: EditionFolder) -> Made:
     """
     current, codes = edition(folder.edition), read_parquet(folder.descriptions)
     table = build_concordance(current, source_path(current, 'concordance', folder.source))
-    return _put(folder, 'concordance', table, codes, ['concordance'], count_changes(table))
+    return _put(
+        folder, 'concordance', table, {'descriptions': codes}, ['concordance'], count_changes(table)
+    )
 
 
 def distances(folder: EditionFolder) -> Made:
@@ -213,7 +217,14 @@ def distances(folder: EditionFolder) -> Made:
         f'Pairs of edition {folder.edition} by curriculum distance',
         'pairs',
     )
-    return _put(folder, 'distances', table, codes, [], {'histogram': picture, 'pairs': pairs})
+    return _put(
+        folder,
+        'distances',
+        table,
+        {'descriptions': codes},
+        [],
+        {'histogram': picture, 'pairs': pairs},
+    )
 
 
 def relations(folder: EditionFolder) -> Made:
@@ -225,7 +236,14 @@ def relations(folder: EditionFolder) -> Made:
     codes = read_parquet(folder.descriptions)
     table = relation_table(taxonomy_of(codes))
     pairs = table.group_by('relation_id', 'relation').agg(pl.len().alias('pairs'))
-    return _put(folder, 'relations', table, codes, [], {'pairs': pairs.sort('relation_id')})
+    return _put(
+        folder,
+        'relations',
+        table,
+        {'descriptions': codes},
+        [],
+        {'pairs': pairs.sort('relation_id')},
+    )
 
 
 def triplets(folder: EditionFolder, progress: Progress) -> Made:
@@ -303,7 +321,7 @@ def _put(
     folder: EditionFolder,
     name: str,
     rows: pl.DataFrame,
-    codes: pl.DataFrame,
+    others: Tables,
     workbooks: Sequence[str],
     facts: Mapping[str, Fact],
 ) -> Made:
@@ -313,22 +331,26 @@ def _put(
         folder: the edition's files.
         name: of the table.
         rows: its new content.
-        codes: the edition's descriptions.
+        others: the tables that its checks hold it against.
         workbooks: the kinds that it was read from.
         facts: see `Made`.
     """
     current, path = edition(folder.edition), folder.file(name)
-    checks = TABLES[name][1](rows, codes, current)
+    checks = TABLES[name].check(rows, others, current)
     books = [source_path(current, kind, folder.source).name for kind in workbooks]
     require(
         checks,
         path,
         f'compare {", ".join(books)} in {folder.source} with the published ones'
         if books
-        else f'build {folder.descriptions} again, and report this if it comes back',
+        else f'build {_these(folder, others)} again, and report this if it comes back',
     )
     write_parquet(rows, path)
     return Made(path, sha256_of(path), facts, checks)
+
+
+def _these(folder: EditionFolder, tables: Iterable[str]) -> str:
+    return ' and '.join(str(folder.file(name)) for name in tables)
 
 
 def _file(path: Path, **facts: Fact) -> Made:

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from naics_model.checks import Check
-from naics_model.corpus import activities, concordance, descriptions
+from naics_model.corpus import activities, concordance, descriptions, phrases
 from naics_model.corpus.editions import Edition, edition
 from naics_model.curriculum.checks import check_relation_index
 from naics_model.curriculum.checks import known_checks as known_index_checks
@@ -56,6 +56,13 @@ TABLES = {
         TableChecks(
             activities.TABLE,
             lambda rows, others, _: activities.check_activities(rows, others['descriptions']),
+        ),
+        TableChecks(
+            phrases.TABLE,
+            lambda rows, others, _: phrases.check_phrases(
+                rows, others['descriptions'], others['activities']
+            ),
+            against=('descriptions', 'activities'),
         ),
         TableChecks(
             splits.TABLE,

@@ -19,6 +19,7 @@ from naics_model.corpus.concordance import build_concordance, count_changes
 from naics_model.corpus.descriptions import build_descriptions, taxonomy_of
 from naics_model.corpus.download import fetch_workbook, source_path
 from naics_model.corpus.editions import edition
+from naics_model.corpus.phrases import candidate_phrases, kept_phrases
 from naics_model.dataset.checks import TABLES, Tables
 from naics_model.dataset.pictures import histogram
 from naics_model.encoder.tokens import build_token_cache
@@ -90,6 +91,7 @@ def steps_of(folder: EditionFolder, source_dir: Path | None, backbone: str) -> l
         *fetching,
         Step('descriptions', lambda _: descriptions(folder)),
         Step('activities', lambda _: activities(folder)),
+        Step('phrases', lambda _: phrases(folder)),
         Step('code_splits', lambda _: code_splits(folder)),
         *mapping,
         Step('distances', lambda _: distances(folder)),
@@ -163,6 +165,29 @@ def activities(folder: EditionFolder) -> Made:
         'verbatim_in_description': int(table['verbatim'].sum()),
     }
     return _put(folder, 'activities', table, {'descriptions': codes}, ['index'], facts)
+
+
+def phrases(folder: EditionFolder) -> Made:
+    """Write the labelled phrases that may be learned from.
+
+    Raises:
+        DataError: descriptions or activities are missing, or the phrases break a guarantee.
+    """
+    others = {name: read_parquet(folder.file(name)) for name in ('descriptions', 'activities')}
+    candidates = candidate_phrases(others['descriptions'], others['activities'])
+    table = kept_phrases(candidates)
+    levels = table.with_columns(level=pl.col('code').str.len_chars())
+    facts: dict[str, Fact] = {
+        'split': _counted(table, 'source', 'split'),
+        'phrases_per_level': _counted(levels, 'source', 'level'),
+        'left_out': _counted(candidates.drop_nulls('left_out'), 'source', 'left_out'),
+    }
+    return _put(folder, 'phrases', table, others, [], facts)
+
+
+def _counted(phrases: pl.DataFrame, *by: str) -> pl.DataFrame:
+    """Return how many phrases there are of each kind, in a fixed order."""
+    return phrases.group_by(by).agg(pl.len().alias('phrases')).sort(by)
 
 
 def code_splits(folder: EditionFolder) -> Made:

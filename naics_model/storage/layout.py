@@ -53,6 +53,10 @@ class EditionFolder:
         return self.path / 'corpus' / 'activities.parquet'
 
     @property
+    def phrases(self) -> Path:
+        return self.path / 'corpus' / 'phrases.parquet'
+
+    @property
     def code_splits(self) -> Path:
         return self.path / 'corpus' / 'code_splits.parquet'
 

@@ -70,14 +70,14 @@ def build_activities(
     texts = [tidy(text or '') for text in rows['text']]
     keys = [_normalised(text) for text in texts]
     words = [words_of(text) for text in texts]
-    shown = _quoted(words, descriptions, READ_BY_THE_MODEL, words_of)
-    verbatim = _quoted(keys, descriptions, ('description', 'examples'), _normalised)
+    shown = quoted_in(words, descriptions, READ_BY_THE_MODEL, words_of)
+    verbatim = quoted_in(keys, descriptions, ('description', 'examples'), _normalised)
     return pl.DataFrame(
         {
             'text': texts,
             'code': [(code or '').strip() for code in rows['code']],
             'split': [
-                'heldout' if said not in shown and _drawn_for_holding_out(key) else 'train'
+                'heldout' if said not in shown and drawn(key, _HELD_OUT) else 'train'
                 for key, said in zip(keys, words, strict=True)
             ],
             'verbatim': [key in verbatim for key in keys],
@@ -90,14 +90,19 @@ def _normalised(text: str) -> str:
     return ' '.join(text.casefold().split())
 
 
-def _drawn_for_holding_out(key: str) -> bool:
-    """Draw by the text alone: sha256 is the same on every machine and in every Python."""
+def drawn(key: str, share: tuple[int, int]) -> bool:
+    """Draw by the text alone: sha256 is the same on every machine and in every Python.
+
+    Args:
+        key: the normalised text; with a salt before it for a draw that is independent of others.
+        share: the share of all texts that is drawn, as a part of a whole.
+    """
     number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], 'big')
-    part, whole = _HELD_OUT
+    part, whole = share
     return number * whole < part * 2**64
 
 
-def _quoted(
+def quoted_in(
     keys: Sequence[str],
     descriptions: pl.DataFrame,
     columns: Sequence[str],
@@ -130,7 +135,7 @@ def check_activities(frame: pl.DataFrame, descriptions: pl.DataFrame) -> list[Ch
     keyed = frame.with_columns(key=pl.Series(keys, dtype=pl.String))
     held_out = keyed.filter(pl.col('split') == 'heldout')
     said = pl.Series([words_of(text or '') for text in held_out['text']], dtype=pl.String)
-    shown = _quoted(said.to_list(), descriptions, READ_BY_THE_MODEL, words_of)
+    shown = quoted_in(said.to_list(), descriptions, READ_BY_THE_MODEL, words_of)
     share = held_out.height / max(frame.height, 1)
     without = leaves.join(frame, on='code', how='anti')
     with_entries = leaves.height - without.height

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from naics_model.checks import Check
-from naics_model.corpus import activities, concordance, descriptions
+from naics_model.corpus import activities, concordance, descriptions, phrases
 from naics_model.corpus.editions import Edition, edition
 from naics_model.curriculum.checks import check_relation_index
 from naics_model.curriculum.checks import known_checks as known_index_checks
@@ -26,36 +26,67 @@ from naics_model.triplets.checks import check_triplets
 from naics_model.triplets.checks import known_checks as known_triplet_checks
 from naics_model.triplets.relation_index import RelationIndex
 
-CheckTable = Callable[[pl.DataFrame, pl.DataFrame, Edition], list[Check]]
-"""From a table, the edition's descriptions, and what is known of the edition."""
+Tables = Mapping[str, pl.DataFrame]
+"""Name of a table -> its rows."""
 
-TABLES: dict[str, tuple[Table, CheckTable]] = {
-    'descriptions': (
-        descriptions.TABLE,
-        lambda rows, _, current: descriptions.check_descriptions(rows, current),
-    ),
-    'activities': (
-        activities.TABLE,
-        lambda rows, codes, _: activities.check_activities(rows, codes),
-    ),
-    'code_splits': (
-        splits.TABLE,
-        lambda rows, codes, _: splits.check_code_splits(rows, codes),
-    ),
-    'concordance': (
-        concordance.TABLE,
-        lambda rows, codes, _: concordance.check_concordance(rows, codes),
-    ),
-    'distances': (
-        distances.TABLE,
-        lambda rows, codes, _: check_distances(rows, descriptions.taxonomy_of(codes)),
-    ),
-    'relations': (
-        relations.TABLE,
-        lambda rows, codes, _: check_relations(rows, descriptions.taxonomy_of(codes)),
-    ),
+
+@dataclass(frozen=True)
+class TableChecks:
+    """A table that is written by a step, with its checks.
+
+    Attributes:
+        table: its columns.
+        check: takes its rows, the tables of `against`, and what is known of the edition.
+        against: the tables of the same edition that the checks hold it against, by name.
+    """
+
+    table: Table
+    check: Callable[[pl.DataFrame, Tables, Edition], list[Check]]
+    against: tuple[str, ...] = ('descriptions',)
+
+
+TABLES = {
+    checked.table.name: checked
+    for checked in (
+        TableChecks(
+            descriptions.TABLE,
+            lambda rows, _, current: descriptions.check_descriptions(rows, current),
+            against=(),
+        ),
+        TableChecks(
+            activities.TABLE,
+            lambda rows, others, _: activities.check_activities(rows, others['descriptions']),
+        ),
+        TableChecks(
+            phrases.TABLE,
+            lambda rows, others, _: phrases.check_phrases(
+                rows, others['descriptions'], others['activities']
+            ),
+            against=('descriptions', 'activities'),
+        ),
+        TableChecks(
+            splits.TABLE,
+            lambda rows, others, _: splits.check_code_splits(rows, others['descriptions']),
+        ),
+        TableChecks(
+            concordance.TABLE,
+            lambda rows, others, _: concordance.check_concordance(rows, others['descriptions']),
+        ),
+        TableChecks(
+            distances.TABLE,
+            lambda rows, others, _: check_distances(
+                rows, descriptions.taxonomy_of(others['descriptions'])
+            ),
+        ),
+        TableChecks(
+            relations.TABLE,
+            lambda rows, others, _: check_relations(
+                rows, descriptions.taxonomy_of(others['descriptions'])
+            ),
+        ),
+    )
 }
-"""Name of a table -> its columns and its checks."""
+"""Name of a table -> its columns and its checks, in the order in which tables are built."""
 
 
 @dataclass(frozen=True)
@@ -73,17 +104,22 @@ class Checked:
     also_reads: tuple[str, ...] = ()
 
 
-def _checked(table: Table, check: CheckTable) -> Checked:
+def _checked(checks: TableChecks) -> Checked:
     def run(folder: EditionFolder) -> list[Check]:
-        codes = _read(folder, descriptions.TABLE)
-        rows = codes if table is descriptions.TABLE else _read(folder, table)
-        return check(rows, codes, edition(folder.edition))
+        # The others first: where they are not fit for use, that is what a person must know.
+        others = {name: _read(folder, TABLES[name].table) for name in checks.against}
+        return checks.check(_read(folder, checks.table), others, edition(folder.edition))
 
     def known() -> list[Check]:
-        empty, no_codes = (pl.DataFrame(schema=each.schema) for each in (table, descriptions.TABLE))
-        return check(empty, no_codes, edition('sample'))
+        others = {name: _empty(TABLES[name].table) for name in checks.against}
+        return checks.check(_empty(checks.table), others, edition('sample'))
 
-    return Checked(run, known)
+    # Every table follows from the descriptions, which the graph knows without being told.
+    return Checked(run, known, tuple(name for name in checks.against if name != 'descriptions'))
+
+
+def _empty(table: Table) -> pl.DataFrame:
+    return pl.DataFrame(schema=table.schema)
 
 
 def _check_relation_index(folder: EditionFolder) -> list[Check]:
@@ -114,7 +150,7 @@ def _check_triplets(folder: EditionFolder) -> list[Check]:
 
 
 CHECKED = {
-    **{name: _checked(*table) for name, table in TABLES.items()},
+    **{name: _checked(checks) for name, checks in TABLES.items()},
     'triplets': Checked(_check_triplets, known_triplet_checks),
     'relation_index': Checked(_check_relation_index, known_index_checks, also_reads=('triplets',)),
 }

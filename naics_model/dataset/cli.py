@@ -46,9 +46,9 @@ def build_data(
 ) -> None:
     """Build the data of an edition: from the Census Bureau's workbooks to what training reads.
 
-    Fetches the workbooks, cleans the texts, and writes the tables of codes, activities, distances,
-    relations and triplets. A table that breaks a guarantee is not written: the last good one stays.
-    The asset graph goes through the same steps, and adds lineage.
+    Fetches the workbooks, cleans the texts, and writes the tables of codes, activities, phrases,
+    distances, relations and triplets. A table that breaks a guarantee is not written: the last good
+    one stays. The asset graph goes through the same steps, and adds lineage.
 
     **Examples**
 

@@ -16,7 +16,7 @@ from naics_model.storage.tables import Table
 from naics_model.taxonomy.tree import LEVELS
 from naics_model.triplets import build as triplets
 
-PUBLISHED = (*(table for table, _ in TABLES.values()), triplets.TABLE)
+PUBLISHED = (*(checked.table for checked in TABLES.values()), triplets.TABLE)
 """The published tables, in the order in which they are built."""
 
 _ROWS_LOOKED_AT = 200

@@ -6,7 +6,7 @@ guarantees must hold before that output takes its name, and what there is to say
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,8 @@ from naics_model.corpus.concordance import build_concordance, count_changes
 from naics_model.corpus.descriptions import build_descriptions, taxonomy_of
 from naics_model.corpus.download import fetch_workbook, source_path
 from naics_model.corpus.editions import edition
-from naics_model.dataset.checks import TABLES
+from naics_model.corpus.phrases import candidate_phrases, kept_phrases
+from naics_model.dataset.checks import TABLES, Tables
 from naics_model.dataset.pictures import histogram
 from naics_model.encoder.tokens import build_token_cache
 from naics_model.protocols.splits import SPLITS, build_code_splits
@@ -90,6 +91,7 @@ def steps_of(folder: EditionFolder, source_dir: Path | None, backbone: str) -> l
         *fetching,
         Step('descriptions', lambda _: descriptions(folder)),
         Step('activities', lambda _: activities(folder)),
+        Step('phrases', lambda _: phrases(folder)),
         Step('code_splits', lambda _: code_splits(folder)),
         *mapping,
         Step('distances', lambda _: distances(folder)),
@@ -145,7 +147,7 @@ def descriptions(folder: EditionFolder) -> Made:
         'with_examples': table['examples'].count(),
         'with_exclusions': table['excluded'].count(),
     }
-    return _put(folder, 'descriptions', table, table, CORPUS_WORKBOOKS, facts)
+    return _put(folder, 'descriptions', table, {}, CORPUS_WORKBOOKS, facts)
 
 
 def activities(folder: EditionFolder) -> Made:
@@ -162,7 +164,30 @@ def activities(folder: EditionFolder) -> Made:
         'split': table['split'].value_counts().sort('split'),
         'verbatim_in_description': int(table['verbatim'].sum()),
     }
-    return _put(folder, 'activities', table, codes, ['index'], facts)
+    return _put(folder, 'activities', table, {'descriptions': codes}, ['index'], facts)
+
+
+def phrases(folder: EditionFolder) -> Made:
+    """Write the labelled phrases that may be learned from.
+
+    Raises:
+        DataError: descriptions or activities are missing, or the phrases break a guarantee.
+    """
+    others = {name: read_parquet(folder.file(name)) for name in ('descriptions', 'activities')}
+    candidates = candidate_phrases(others['descriptions'], others['activities'])
+    table = kept_phrases(candidates)
+    levels = table.with_columns(level=pl.col('code').str.len_chars())
+    facts: dict[str, Fact] = {
+        'split': _counted(table, 'source', 'split'),
+        'phrases_per_level': _counted(levels, 'source', 'level'),
+        'left_out': _counted(candidates.drop_nulls('left_out'), 'source', 'left_out'),
+    }
+    return _put(folder, 'phrases', table, others, [], facts)
+
+
+def _counted(phrases: pl.DataFrame, *by: str) -> pl.DataFrame:
+    """Return how many phrases there are of each kind, in a fixed order."""
+    return phrases.group_by(by).agg(pl.len().alias('phrases')).sort(by)
 
 
 def code_splits(folder: EditionFolder) -> Made:
@@ -183,7 +208,9 @@ def code_splits(folder: EditionFolder) -> Made:
             for split in SPLITS
         ]
     )
-    return _put(folder, 'code_splits', table, codes, [], {'held_out_per_level': held_out})
+    return _put(
+        folder, 'code_splits', table, {'descriptions': codes}, [], {'held_out_per_level': held_out}
+    )
 
 
 def concordance(folder: EditionFolder) -> Made:
@@ -196,7 +223,9 @@ def concordance(folder: EditionFolder) -> Made:
     """
     current, codes = edition(folder.edition), read_parquet(folder.descriptions)
     table = build_concordance(current, source_path(current, 'concordance', folder.source))
-    return _put(folder, 'concordance', table, codes, ['concordance'], count_changes(table))
+    return _put(
+        folder, 'concordance', table, {'descriptions': codes}, ['concordance'], count_changes(table)
+    )
 
 
 def distances(folder: EditionFolder) -> Made:
@@ -213,7 +242,14 @@ def distances(folder: EditionFolder) -> Made:
         f'Pairs of edition {folder.edition} by curriculum distance',
         'pairs',
     )
-    return _put(folder, 'distances', table, codes, [], {'histogram': picture, 'pairs': pairs})
+    return _put(
+        folder,
+        'distances',
+        table,
+        {'descriptions': codes},
+        [],
+        {'histogram': picture, 'pairs': pairs},
+    )
 
 
 def relations(folder: EditionFolder) -> Made:
@@ -225,7 +261,14 @@ def relations(folder: EditionFolder) -> Made:
     codes = read_parquet(folder.descriptions)
     table = relation_table(taxonomy_of(codes))
     pairs = table.group_by('relation_id', 'relation').agg(pl.len().alias('pairs'))
-    return _put(folder, 'relations', table, codes, [], {'pairs': pairs.sort('relation_id')})
+    return _put(
+        folder,
+        'relations',
+        table,
+        {'descriptions': codes},
+        [],
+        {'pairs': pairs.sort('relation_id')},
+    )
 
 
 def triplets(folder: EditionFolder, progress: Progress) -> Made:
@@ -303,7 +346,7 @@ def _put(
     folder: EditionFolder,
     name: str,
     rows: pl.DataFrame,
-    codes: pl.DataFrame,
+    others: Tables,
     workbooks: Sequence[str],
     facts: Mapping[str, Fact],
 ) -> Made:
@@ -313,22 +356,26 @@ def _put(
         folder: the edition's files.
         name: of the table.
         rows: its new content.
-        codes: the edition's descriptions.
+        others: the tables that its checks hold it against.
         workbooks: the kinds that it was read from.
         facts: see `Made`.
     """
     current, path = edition(folder.edition), folder.file(name)
-    checks = TABLES[name][1](rows, codes, current)
+    checks = TABLES[name].check(rows, others, current)
     books = [source_path(current, kind, folder.source).name for kind in workbooks]
     require(
         checks,
         path,
         f'compare {", ".join(books)} in {folder.source} with the published ones'
         if books
-        else f'build {folder.descriptions} again, and report this if it comes back',
+        else f'build {_these(folder, others)} again, and report this if it comes back',
     )
     write_parquet(rows, path)
     return Made(path, sha256_of(path), facts, checks)
+
+
+def _these(folder: EditionFolder, tables: Iterable[str]) -> str:
+    return ' and '.join(str(folder.file(name)) for name in tables)
 
 
 def _file(path: Path, **facts: Fact) -> Made:

@@ -82,12 +82,13 @@ def validate(folder: EditionFolder, console: Console) -> list[str]:
     there = {name for name in names if folder.file(name).is_file()}
     broken: list[str] = []
     for name in names:
+        wanting = [each for each in ('descriptions', *CHECKED[name].also_reads) if each in broken]
         if name not in there:
             console.print(f'  {name:<16}not there', style='dim')
             if name == 'descriptions' and there:
                 broken.append(name)
-        elif 'descriptions' in broken:
-            console.print(f'  {name:<16}not checked, for want of good descriptions', style='dim')
+        elif wanting:
+            console.print(f'  {name:<16}not checked, for want of good {wanting[0]}', style='dim')
         elif not _validate(folder, name, console):
             broken.append(name)
     return broken

@@ -39,11 +39,13 @@ def check_view(view: EditionFolder, source: EditionFolder, protocol: Protocol) -
     )
     secret = everything.filter(pl.col('code').is_in(hidden))
     rows = read_parquet(view.descriptions)
+    held_out = _held_out(source, protocol)
     return [
         _visible_codes(view, everything.filter(~pl.col('code').is_in(hidden))['code']),
         *check_texts(rows, secret),
         _tokens(view, rows),
-        *_entries(view, source, protocol, hidden, rows),
+        *_entries(view, protocol, hidden, rows, held_out),
+        *_phrases(view, rows, secret, held_out),
     ]
 
 
@@ -126,19 +128,24 @@ def _tokens(view: EditionFolder, rows: pl.DataFrame) -> Check:
     )
 
 
+def _held_out(source: EditionFolder, protocol: Protocol) -> pl.DataFrame:
+    """Return text and words of the index entries that are held out."""
+    texts = pl.DataFrame(schema={'text': pl.String})
+    if not protocol.of_edition_before:
+        # Of the edition before, no entry is asked about: its own split is not at stake.
+        texts = read_parquet(source.activities).filter(split='heldout').select('text')
+    return texts.with_columns(words=_as_words('text'))
+
+
 def _entries(
     view: EditionFolder,
-    source: EditionFolder,
     protocol: Protocol,
     hidden: list[str],
     rows: pl.DataFrame,
+    held_out: pl.DataFrame,
 ) -> list[Check]:
     """Check the index entries that may be read, and that no text holds one that may not."""
     entries = read_parquet(view.activities)
-    held_out = pl.Series([], dtype=pl.String)
-    if not protocol.of_edition_before:
-        # Of the edition before, no entry is asked about: its own split is not at stake.
-        held_out = read_parquet(source.activities).filter(split='heldout')['text']
     return [
         no_rows(
             'only_train_entries',
@@ -146,16 +153,56 @@ def _entries(
                 (pl.col('split') != 'train')
                 | pl.col('code').is_in(hidden)
                 | ~pl.lit(protocol.activities)
-                | pl.col('text').is_in(held_out.implode())
+                | pl.col('text').is_in(held_out['text'].implode())
             ),
             'No index entry is there that is held out, of a hidden code, or not to be read at all.',
             'Index entries are held out, of a hidden code, or not to be read at all',
         ),
         no_rows(
             'no_held_out_entry',
-            _holding(_texts(rows), held_out.to_frame('text').select(_as_words('text')).to_series()),
+            _holding(_texts(rows), held_out['words']),
             'No text of a visible code holds a held-out index entry.',
             'Texts hold a held-out index entry',
+        ),
+    ]
+
+
+def _phrases(
+    view: EditionFolder, rows: pl.DataFrame, secret: pl.DataFrame, held_out: pl.DataFrame
+) -> list[Check]:
+    """Check that the phrases are of visible codes and entries, and give nothing hidden away."""
+    phrases = read_parquet(view.phrases).with_columns(
+        pl.lit('phrases').alias('column'), words=_as_words('text')
+    )
+    entries = read_parquet(view.activities).select('code', words=_as_words('text'))
+    of_no_entry = phrases.filter(source='entry').join(entries, on=['code', 'words'], how='anti')
+    # With a blank at both ends, an entry of two words has three.
+    long = held_out['words'].filter(held_out['words'].str.count_matches(' ') > 2)
+    equal = phrases.filter(pl.col('words').is_in(held_out['words'].implode()))
+    return [
+        no_rows(
+            'phrases_of_visible_codes',
+            phrases.join(rows, on='code', how='anti').select('text', 'code', 'source'),
+            'Every phrase is of a visible code.',
+            'Phrases are of other codes than the visible ones',
+        ),
+        no_rows(
+            'phrases_of_visible_entries',
+            of_no_entry.select('text', 'code', 'source'),
+            'Every phrase from the index is an index entry that may be read.',
+            'Phrases are from index entries that may not be read',
+        ),
+        no_rows(
+            'no_hidden_title_in_phrases',
+            _holding(phrases, secret.select(_as_words('title')).to_series()),
+            'No phrase is the title of a hidden code, or holds one.',
+            'Phrases hold the title of a hidden code',
+        ),
+        no_rows(
+            'no_held_out_entry_in_phrases',
+            pl.concat([equal.select(*_PLACE, 'words'), _holding(phrases, long)]),
+            'No phrase is a held-out index entry, or holds one of two words or more.',
+            'Phrases hold a held-out index entry',
         ),
     ]
 

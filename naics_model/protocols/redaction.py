@@ -109,6 +109,26 @@ def visible_activities(
     return activities.filter(pl.col('split') == 'train', ~pl.col('code').is_in(list(hidden)))
 
 
+def visible_phrases(phrases: pl.DataFrame, secret: pl.DataFrame) -> pl.DataFrame:
+    """Return the phrases that hold no title of a hidden code, word for word.
+
+    They are made from visible texts, but index entries and titles of visible codes are read as they
+    are, and some of them hold such a title.
+
+    Args:
+        phrases: a table as `corpus.phrases.TABLE` has it, made from the visible part of an edition.
+        secret: the rows of descriptions of the hidden codes.
+
+    Returns:
+        The same columns.
+    """
+    titles = [f' {words} ' for words in sorted(set(map(words_of, secret['title'])) - {''})]
+    if not titles:
+        return phrases
+    words = pl.Series([f' {words_of(text)} ' for text in phrases['text']], dtype=pl.String)
+    return phrases.filter(~words.str.contains_any(titles))
+
+
 def count_sentences(descriptions: pl.DataFrame) -> dict[str, int]:
     """Return how many sentences the texts of each column of `CLEANED` have."""
     return {

@@ -18,6 +18,7 @@ from naics_model.checks import require
 from naics_model.corpus import activities
 from naics_model.corpus.descriptions import taxonomy_of
 from naics_model.corpus.options import options_of
+from naics_model.corpus.phrases import build_phrases
 from naics_model.encoder.backbones import resolve_backbone
 from naics_model.encoder.tokens import MAX_LENGTH, build_token_cache
 from naics_model.errors import ConfigurationError, DataError
@@ -28,6 +29,7 @@ from naics_model.protocols.redaction import (
     count_sentences,
     visible_activities,
     visible_descriptions,
+    visible_phrases,
 )
 from naics_model.protocols.splits import check_code_splits, hidden_codes
 from naics_model.storage.files import read_json, read_parquet, sha256_of, write_json, write_parquet
@@ -35,11 +37,11 @@ from naics_model.storage.layout import EditionFolder
 from naics_model.taxonomy.distances import distance_table
 from naics_model.triplets.relation_index import build_relation_index
 
-FILES = ('descriptions', 'activities', 'distances', 'relation_index', 'token_cache')
+FILES = ('descriptions', 'activities', 'phrases', 'distances', 'relation_index', 'token_cache')
 """The files of a view, by the names of their assets."""
 
 # To be raised when a view made before is no longer what this module would make of the same sources.
-_RULES = 1
+_RULES = 2
 
 Progress = Callable[[str], None]
 
@@ -96,6 +98,12 @@ def build_view(
     entries = visible_activities(_entries(source, protocol), protocol, hidden)
     write_parquet(visible, view.descriptions)
     write_parquet(entries, view.activities)
+    # The entries of the view lack the held-out ones, which must be known to be kept out: some train
+    # entries hold one.
+    phrases = build_phrases(visible, pl.concat([entries, _held_out(source, protocol)]))
+    secret = everything.filter(pl.col('code').is_in(hidden))
+    phrases = visible_phrases(phrases, secret)
+    write_parquet(phrases, view.phrases)
     write_parquet(distance_table(taxonomy_of(visible)), view.distances)
     build_relation_index(view.descriptions, view.distances, view.relation_index)
     build_token_cache(view.descriptions, view.token_cache, backbone=backbone)
@@ -108,6 +116,7 @@ def build_view(
         'hidden_codes': len(hidden),
         'hidden_codes_sha256': hashlib.sha256('\n'.join(sorted(hidden)).encode()).hexdigest(),
         'activities': entries.height,
+        'phrases': phrases.height,
         'sentences_dropped': dropped,
         'files': _digests(view),
     }
@@ -180,6 +189,13 @@ def _entries(source: EditionFolder, protocol: Protocol) -> pl.DataFrame:
     if protocol.activities:
         return read_parquet(source.activities)
     return pl.DataFrame(schema=activities.TABLE.schema)
+
+
+def _held_out(source: EditionFolder, protocol: Protocol) -> pl.DataFrame:
+    """Return the held-out entries that a run is asked about; none of the edition before is."""
+    if protocol.of_edition_before:
+        return pl.DataFrame(schema=activities.TABLE.schema)
+    return read_parquet(source.activities).filter(split='heldout')
 
 
 def _dropped(everything: pl.DataFrame, visible: pl.DataFrame) -> dict[str, int]:

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,20 @@ def parent_of(code: str) -> str | None:
     if len(code) == 2:
         return None
     return sector_of(code) if len(code) == 3 else code[:-1]
+
+
+@cache
+def lineage(code: str) -> frozenset[str]:
+    """Return a code and its ancestors, by its digits."""
+    line = [code]
+    while len(line[-1]) > 2 and (parent := parent_of(line[-1])):
+        line.append(parent)
+    return frozenset(line)
+
+
+def related(code: str, other: str) -> bool:
+    """Return whether two codes are the same, or one is an ancestor of the other."""
+    return code in lineage(other) or other in lineage(code)
 
 
 def shown(code: str | None) -> str:

@@ -34,6 +34,7 @@ WORKBOOKS = {
 DATA = {
     'descriptions',
     'activities',
+    'phrases',
     'code_splits',
     'concordance',
     'distances',
@@ -209,7 +210,7 @@ def test_data_follow_new_content_only_of_their_edition_and_as_far_as_it_goes(
     # An erratum of the index: distances and all else are left alone.
     world.version['index_workbook'] = 'v2'
     world.run('2022', 'index_workbook')
-    assert world.tick() == {'2022': {'activities'}}
+    assert world.tick() == {'2022': {'activities', 'phrases'}}
     # Asked for once.
     assert world.tick() == {}
     world.version['descriptions_workbook'] = 'v2'
@@ -333,15 +334,16 @@ def test_an_erratum_of_the_index_with_the_real_steps(
             name for name in DATA if ticks[-1].get_requested_partitions(dg.AssetKey(name)) != set()
         }
 
-    run(*WORKBOOKS, 'descriptions', 'activities', 'code_splits', 'distances', 'relations')
+    run(*WORKBOOKS, 'descriptions', 'activities', 'phrases', 'code_splits')
+    run('distances', 'relations')
     assert tick() == set()
     path = books / edition('sample').workbook('index').file
     book = openpyxl.load_workbook(path)
     book.active['B2'] = f'{book.active["B2"].value}, corrected'
     book.save(path)
     run('index_workbook')
-    assert tick() == {'activities'}
-    run('activities')
+    assert tick() == {'activities', 'phrases'}
+    run('activities', 'phrases')
     assert tick() == set()
 
 

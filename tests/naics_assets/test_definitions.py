@@ -22,6 +22,7 @@ GRAPH = {
     'corpus': {
         'descriptions': {'codes_workbook', 'descriptions_workbook', 'cross_references_workbook'},
         'activities': {'index_workbook', 'descriptions'},
+        'phrases': {'descriptions', 'activities'},
         'code_splits': {'descriptions'},
         'concordance': {'concordance_workbook', 'descriptions'},
     },

@@ -36,8 +36,8 @@ ROOT = Path(__file__).parents[2]
 EDITION = 'sample'
 DATA = [
     *('codes_workbook', 'descriptions_workbook', 'index_workbook', 'cross_references_workbook'),
-    *('concordance_workbook', 'descriptions', 'concordance', 'activities', 'code_splits'),
-    *('distances', 'relations', 'triplets', 'relation_index', 'token_cache'),
+    *('concordance_workbook', 'descriptions', 'concordance', 'activities', 'phrases'),
+    *('code_splits', 'distances', 'relations', 'triplets', 'relation_index', 'token_cache'),
 ]
 TRAINED = 'stage_1_easy'
 # What each service is known by in its command line.

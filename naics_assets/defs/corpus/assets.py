@@ -37,6 +37,19 @@ def activities(context: dg.AssetExecutionContext, paths: NaicsPaths) -> dg.Mater
 
 @naics_asset(
     group_name='corpus',
+    deps=['descriptions', 'activities'],
+    kinds={'polars', 'parquet'},
+    code_version='1',
+    description='Short texts to learn from, each with its code: entries, titles, examples, ...',
+)
+def phrases(context: dg.AssetExecutionContext, paths: NaicsPaths) -> dg.MaterializeResult:
+    with plain_errors(), measured() as cost:
+        made = steps.phrases(paths.edition(context.partition_key))
+    return describe(made, cost)
+
+
+@naics_asset(
+    group_name='corpus',
     deps=['descriptions'],
     kinds={'polars', 'parquet'},
     code_version='1',

@@ -10,6 +10,6 @@ def corpus_checks() -> dg.Definitions:
     return dg.Definitions(
         asset_checks=[
             file_checks(name)
-            for name in ('descriptions', 'activities', 'code_splits', 'concordance')
+            for name in ('descriptions', 'activities', 'phrases', 'code_splits', 'concordance')
         ]
     )

@@ -195,6 +195,7 @@ def test_validate_finds_what_was_changed_behind_its_back(
     assert 'check failed' in said.out
     assert 'distance=5.0' in said.out
     assert 'verbatim differs' in said.out
+    assert 'phrases         not checked, for want of good activities' in said.out
     assert (
         said.err == 'Error: These files are not fit for use: sample/activities, '
         'sample/distances, sample/relations; build them again with naics data --edition sample.\n'
@@ -231,6 +232,10 @@ BROKEN = {
     'activities': (
         'build_activities',
         lambda table: table.with_columns(code=pl.lit('999999')),
+    ),
+    'phrases': (
+        'kept_phrases',
+        lambda table: table.with_columns(source=pl.lit('elsewhere')),
     ),
     'code_splits': (
         'build_code_splits',

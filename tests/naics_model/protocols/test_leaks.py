@@ -90,6 +90,25 @@ def entry_on_the_wrong_side(view: EditionFolder, folder: EditionFolder, code: st
     entry(view, rows.with_columns(split=pl.lit('train')))
 
 
+def phrase(text: str, code: str = '', source: str = 'example') -> Damage:
+    """Add a phrase of the first visible code, or of another: of a hidden code in braces."""
+
+    def damage(view: EditionFolder, folder: EditionFolder, hidden: str) -> None:
+        held_out = read_parquet(folder.activities).filter(split='heldout')['text']
+        words = {
+            'number': hidden,
+            'title': title_of(folder, hidden).upper(),
+            'short': next(text for text in held_out if len(text.split()) > 1).upper(),
+            'seen': read_parquet(view.activities)['text'][0],
+        }
+        phrases = read_parquet(view.phrases)
+        row = (text.format(**words), code.format(**words) or '11', source, 'train')
+        new = pl.DataFrame([row], schema=phrases.schema, orient='row')
+        write_parquet(pl.concat([phrases, new]), view.phrases)
+
+    return damage
+
+
 def quoted_entry(view: EditionFolder, folder: EditionFolder, code: str) -> None:
     text = read_parquet(folder.activities).filter(split='heldout')['text'][0]
     say(f'For instance  {text.upper()}', 'examples')(view, folder, code)
@@ -125,6 +144,20 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     'a held-out entry': (held_out_entry, 'only_train_entries'),
     'an entry of a hidden code': (entry_of_the_hidden, 'only_train_entries'),
     'a held-out entry that is called train': (entry_on_the_wrong_side, 'only_train_entries'),
+    'the phrases of all codes': (from_all('phrases'), 'phrases_of_visible_codes'),
+    'a phrase of a hidden code': (phrase('New', '{number}'), 'phrases_of_visible_codes'),
+    'a phrase of an entry that is not there': (
+        phrase('New', source='entry'),
+        'phrases_of_visible_entries',
+    ),
+    'an entry under another code': (phrase('{seen}', source='entry'), 'phrases_of_visible_entries'),
+    'a title as a phrase': (phrase('{title}', source='title'), 'no_hidden_title_in_phrases'),
+    'a title in a phrase': (phrase('Old {title}, new'), 'no_hidden_title_in_phrases'),
+    'a held-out entry as a phrase': (phrase('{short}'), 'no_held_out_entry_in_phrases'),
+    'a held-out entry in a phrase': (
+        phrase('Old - {short}; new', source='description'),
+        'no_held_out_entry_in_phrases',
+    ),
     'a held-out entry as an example': (quoted_entry, 'no_held_out_entry'),
 }
 
@@ -214,7 +247,10 @@ def test_a_word_of_a_hidden_code_is_in_no_byte_of_its_view(marked: EditionFolder
         for protocol in (WARM, CODES)
     }
     # Where nothing is hidden it is found, so it is looked for well.
-    assert holding == {'warm': ['descriptions', 'activities', 'token_cache'], 'heldout_codes': []}
+    assert holding == {
+        'warm': ['descriptions', 'activities', 'phrases', 'token_cache'],
+        'heldout_codes': [],
+    }
     row = read_parquet(marked.view(CODES.name).descriptions).filter(
         pl.col('description') == 'It has all. That is it.'
     )

@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from naics_model.corpus import activities
+from naics_model.corpus import activities, phrases
 from naics_model.protocols.leaks import check_texts
 from naics_model.protocols.protocol import PROTOCOLS
 from naics_model.protocols.redaction import (
     count_sentences,
     visible_activities,
     visible_descriptions,
+    visible_phrases,
 )
 
 MakeTable = Callable[[Mapping[str, Mapping[str, object]]], pl.DataFrame]
@@ -171,3 +172,18 @@ def test_entries_that_may_be_read() -> None:
         'editions': [],
     }
     assert {rows.schema == table.schema for rows in read.values()} == {True}
+
+
+def test_phrases_that_hold_a_hidden_title_go() -> None:
+    texts = [
+        'Soybean farming',
+        'SOYBEAN-FARMING, organic',
+        'Soybean farmings',
+        'Farming, soybean',
+        'Rice',
+    ]
+    rows = [(text, '111160', 'entry', 'train') for text in texts]
+    table = pl.DataFrame(rows, schema=phrases.TABLE.schema, orient='row')
+    secret = pl.DataFrame({'title': ['Soybean Farming']})
+    assert visible_phrases(table, secret)['text'].to_list() == texts[2:]
+    assert visible_phrases(table, secret.clear()).equals(table)

@@ -11,6 +11,8 @@ import polars as pl
 import pytest
 
 from naics_model.checks import BrokenGuaranteeError
+from naics_model.corpus.activities import TABLE as ACTIVITIES
+from naics_model.corpus.phrases import build_phrases
 from naics_model.encoder.backbones import MINILM, TINY
 from naics_model.encoder.tokens import TokenCache, content_digest
 from naics_model.errors import ConfigurationError, DataError
@@ -70,6 +72,18 @@ def look_through(view: EditionFolder, source: EditionFolder, split: str) -> None
         ]
     )
 
+    phrases = read_parquet(view.phrases)
+    assert set(phrases['code']) <= set(rows['code'])
+    allowed = set(entries.select('text', 'code').iter_rows())
+    said = set(phrases.filter(source='entry').select('text', 'code').iter_rows())
+    assert said <= allowed
+    held_out = {in_words(text) for text in every.filter(split='heldout')['text']}
+    in_phrases = [in_words(text) for text in phrases['text']]
+    assert not held_out & set(in_phrases)
+    together = '\n'.join(in_phrases)
+    for words in [*map(in_words, secret['title']), *(w for w in held_out if w.count(' ') > 2)]:
+        assert words not in together
+
     shown = {column: [in_words(text) for text in rows[column].drop_nulls()] for column in TEXTS}
     everything = '\n'.join(text for texts in shown.values() for text in texts)
     for title in secret['title']:
@@ -113,6 +127,15 @@ def test_no_held_out_text_in_any_file_of_the_real_editions(
         ('2017', 'heldout_codes'): (159, 14_637, 123, 19, 346),
         ('2017', 'heldout_subtrees'): (210, 14_826, 80, 3, 297),
     }[edition, name]
+    assert (
+        record['phrases']
+        == {
+            ('2022', 'heldout_codes'): 19_838,
+            ('2022', 'heldout_subtrees'): 19_739,
+            ('2017', 'heldout_codes'): 19_716,
+            ('2017', 'heldout_subtrees'): 19_712,
+        }[edition, name]
+    )
 
 
 def test_cold_and_warm_have_all_codes_and_differ_in_the_entries(folder: EditionFolder) -> None:
@@ -126,6 +149,12 @@ def test_cold_and_warm_have_all_codes_and_differ_in_the_entries(folder: EditionF
     assert read[0].is_empty()
     assert read[0].schema == entries.schema
     assert read[1].equals(entries.filter(split='train'))
+    phrases = [read_parquet(view.phrases) for view in views]
+    # Of all that is read, the phrases are those of the edition; without entries, the others stay.
+    assert phrases[1].equals(build_phrases(table, entries))
+    assert phrases[0].equals(build_phrases(table, entries.filter(split='heldout')))
+    assert set(phrases[0]['source']) == {'title', 'example', 'cross_reference'}
+    assert set(phrases[0]['split']) == {'train'}
 
 
 def test_editions_reads_the_edition_before_and_nothing_of_this_one(
@@ -139,6 +168,7 @@ def test_editions_reads_the_edition_before_and_nothing_of_this_one(
     assert view.path == folder.path / 'protocols' / 'editions'
     assert read_parquet(view.descriptions).equals(table)
     assert read_parquet(view.activities).is_empty()
+    assert read_parquet(view.phrases).equals(build_phrases(table, read_parquet(view.activities)))
     record = read_json(view.view_record)
     assert record['edition'] == '2017'
     assert record['sources'] == {'descriptions': sha256_of(before.descriptions)}
@@ -222,6 +252,20 @@ BROKEN = {
         'no_hidden_number',
     ),
     'all entries are kept': ('visible_activities', lambda table, *_: table, 'only_train_entries'),
+    'phrases are of all codes': (
+        'visible_phrases',
+        lambda phrases, secret: pl.concat(
+            [phrases, build_phrases(secret, pl.DataFrame(schema=ACTIVITIES.schema))]
+        ),
+        'phrases_of_visible_codes',
+    ),
+    'held-out entries become phrases': (
+        '_held_out',
+        lambda source, protocol: read_parquet(source.activities).with_columns(
+            split=pl.lit('train')
+        ),
+        'no_held_out_entry_in_phrases',
+    ),
 }
 
 

@@ -12,8 +12,10 @@ from naics_model.taxonomy.tree import (
     NoTreeError,
     Taxonomy,
     common_levels,
+    lineage,
     normalise_code,
     parent_of,
+    related,
     sector_of,
 )
 
@@ -54,6 +56,16 @@ def test_all_prefixes_of_a_range_belong_to_its_sector(code: str, sector: str) ->
 )
 def test_parent_is_one_level_up(code: str, parent: str | None) -> None:
     assert parent_of(code) == parent
+
+
+def test_lineage_and_relatives() -> None:
+    assert lineage('336110') == {'336110', '33611', '3361', '336', '31'}
+    assert lineage('45') == {'45'}
+    assert related('31', '336110')
+    assert related('336110', '31')
+    assert related('3361', '3361')
+    assert not related('33611', '33612')
+    assert not related('336110', '44')
 
 
 def test_seven_codes_worked_by_hand() -> None:

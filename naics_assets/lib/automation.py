@@ -16,7 +16,14 @@ AC = dg.AutomationCondition
 DATA_GROUPS = ('corpus', 'taxonomy', 'triplets', 'tokens')
 MODEL_GROUPS = ('training', 'refinement', 'evaluation', 'release')
 
-DATA_OF_MODELS = ('descriptions', 'activities', 'code_splits', 'relation_index', 'token_cache')
+DATA_OF_MODELS = (
+    'descriptions',
+    'activities',
+    'phrases',
+    'code_splits',
+    'relation_index',
+    'token_cache',
+)
 """The data that assets of the model groups are made from."""
 
 ON_NEW_CONTENT = (

@@ -28,6 +28,7 @@ from naics_model.benchmark.asked import Asked, Log, measure, measure_warm, prepa
 from naics_model.benchmark.chain import Job, run_chain
 from naics_model.benchmark.job import backbone_of, embedding_jobs, fit_arguments, job
 from naics_model.benchmark.variants import SUBJECT, VARIANTS
+from naics_model.corpus.phrases import build_phrases
 from naics_model.curriculum.stage import BUILT_IN
 from naics_model.encoder.tokens import build_token_cache
 from naics_model.errors import DataError
@@ -178,11 +179,16 @@ def _prepare(folder: EditionFolder, protocol: Protocol, profile: str, log: Log) 
     build_token_cache(
         short.descriptions, short.token_cache, backbone=backbone, max_length=MAX_TOKENS
     )
-    write_parquet(set_aside(read_parquet(view.activities)), short.activities)
+    entries = set_aside(read_parquet(view.activities))
+    write_parquet(entries, short.activities)
+    # What is asked is learned from in no form: the phrases are held against it as well.
+    allowed = build_phrases(read_parquet(short.descriptions), entries)
+    phrases = read_parquet(view.phrases).join(allowed, on=['text', 'code'], how='semi')
+    write_parquet(phrases, short.phrases)
     asked = prepare(folder, short, protocol, backbone, max_length=MAX_TOKENS)
     inputs = {
         'view': sha256_of(view.view_record),
-        'short': [sha256_of(path) for path in (short.token_cache, short.activities)],
+        'short': [sha256_of(path) for path in (short.token_cache, short.activities, short.phrases)],
         'asked': [sha256_of(path) for path in asked.token_caches],
         'settings': _settings(profile),
         'release': [__version__, _RULES],
@@ -232,7 +238,7 @@ def _fit(
     arguments = [
         *fit_arguments([options.profile, 'ablation'], CURRICULUM, seed, view, run_dir),
         f'--data.token_cache={ground.short.token_cache}',
-        f'--data.activities={ground.short.activities}',
+        f'--data.phrases={ground.short.phrases}',
         '--export=last',
         *VARIANTS[variant].arguments(),
     ]

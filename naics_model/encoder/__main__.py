@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from naics_model.encoder.table import embedding_table
 from naics_model.encoder.tokens import TokenCache, content_digest
@@ -23,8 +24,8 @@ Embed every NAICS code of an edition with a trained model, and write one row per
 vector at the origin, its radius, the same point in Lorentz coordinates (time first; a model of
 curvature 0 has none), and the unit vector of the flat reading.
 
-A code that the model was trained on has a learned point, which is taken; any other code is placed by
-its texts.
+A code that the model was trained on has a learned point, which is taken; any other code is placed
+by its texts.
 
 The model is a folder that a training run exported (RUN_DIR/model). The token cache must have been
 cut for the model's backbone, and from the same descriptions."""
@@ -38,8 +39,8 @@ example:
       --out data/2022/training/text_embeddings.parquet \\
       --result data/2022/training/text_embeddings.json
 
-On a machine with a CUDA device it is used; two CPU cores need about a minute for the 2,125 codes of
-2022 with the packaged MiniLM."""
+Codes with learned points take seconds. Texts are encoded on a CUDA device where there is one; two
+CPU cores need about a minute for those of 2,125 codes with the packaged MiniLM."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -121,16 +122,27 @@ def embed(
         )
 
     # Below the cheap checks: torch and transformers take seconds to import.
+    import numpy as np
     import torch
 
     from naics_model.encoder.embedder import NaicsEmbedder
     from naics_model.encoder.points import POINTS_FILE, CodePoints
 
     embedder = NaicsEmbedder.from_pretrained(model)
-    embedder.to('cuda' if torch.cuda.is_available() else 'cpu')
-    reporter.log(f'embedding {len(cache)} codes with {embedder.backbone.name} on {embedder.device}')
+    cache.check_backbone(embedder.backbone)
+    learned = CodePoints.load(model) if (model / POINTS_FILE).is_file() else None
+    place = {code: row for row, code in enumerate(learned.codes)} if learned else {}
+    places = np.array([place.get(code, -1) for code in frame['code']], np.int64)
+    by_text = np.flatnonzero(places < 0)
+    unit = torch.zeros(len(frame), embedder.channels.width)
+    tangent = torch.zeros(len(frame), embedder.settings['hyperbolic_dim'])
+    if learned is not None:
+        with torch.no_grad():
+            points = learned(embedder.projection)
+        known = places >= 0
+        unit[known], tangent[known] = points.unit[places[known]], points.tangent[places[known]]
 
-    started = last_said = time.monotonic()
+    last_said = time.monotonic()
     texts = 0
 
     def say(done: int, total: int) -> None:
@@ -140,18 +152,18 @@ def embed(
             last_said = time.monotonic()
             reporter.log(f'{done} of {total} texts')
 
-    output = embedder.encode_codes(cache, batch_size, progress=say)
-    seconds = time.monotonic() - started
-    unit, tangent, learned = output.unit, output.tangent, 0
-    if (model / POINTS_FILE).is_file():
-        points = CodePoints.load(model)
-        place = {code: row for row, code in enumerate(points.codes)}
-        known = [row for row, code in enumerate(frame['code']) if code in place]
-        rows = [place[frame['code'][row]] for row in known]
-        with torch.no_grad():
-            of_codes = points(embedder.cpu().projection)
-        unit[known], tangent[known] = of_codes.unit[rows], of_codes.tangent[rows]
-        learned = len(known)
+    metrics: dict[str, float] = {}
+    details: dict[str, Any] = {}
+    if len(by_text):
+        embedder.to('cuda' if torch.cuda.is_available() else 'cpu')
+        reporter.log(
+            f'embedding {len(by_text)} codes with {embedder.backbone.name} on {embedder.device}'
+        )
+        started = time.monotonic()
+        output = embedder.encode_codes(cache, batch_size, progress=say, rows=by_text)
+        metrics['texts_per_second'] = texts / (time.monotonic() - started)
+        details['truncated_texts'] = cache.truncated
+        unit[by_text], tangent[by_text] = output.unit, output.tangent
     table = embedding_table(frame, tangent, embedder.settings['curvature'], unit)
     write_parquet(table, out)
 
@@ -161,9 +173,9 @@ def embed(
         JobResult(
             metrics={
                 'codes': len(table),
-                'learned_points': learned,
+                'learned_points': len(table) - len(by_text),
                 'dimension': tangent.shape[1],
-                'texts_per_second': texts / seconds,
+                **metrics,
                 'radius_max': float(radii.max()),
                 **{
                     f'radius_level_{level}': float(radii[levels == level].mean())
@@ -175,7 +187,7 @@ def embed(
                 'backbone': embedder.backbone.name,
                 'backbone_digest': embedder.backbone.digest,
                 'settings': embedder.settings,
-                'truncated_texts': cache.truncated,
+                **details,
             },
         )
     )

@@ -208,8 +208,9 @@ class NaicsEmbedder(nn.Module):
         codes: pl.DataFrame | TokenCache,
         batch_size: int = 64,
         progress: Callable[[int, int], None] | None = None,
+        rows: NDArray[np.integer] | None = None,
     ) -> EmbedderOutput:
-        """Embed the texts of every code of an edition, in the given order, on the CPU.
+        """Embed the texts of the codes of an edition, in the given order, on the CPU.
 
         Each channel is encoded over all codes in batches of similar length, and fused afterwards;
         the result is that of `forward` in eval mode.
@@ -218,6 +219,7 @@ class NaicsEmbedder(nn.Module):
             codes: the table of descriptions, or its tokens.
             batch_size: texts per batch; changes the memory needed, not the result.
             progress: called after each batch with (texts done, texts in all).
+            rows: which codes; all when None.
 
         Raises:
             ConfigurationError: the tokens were cut for another backbone.
@@ -228,7 +230,7 @@ class NaicsEmbedder(nn.Module):
         else:
             cache = token_cache(codes, backbone=self.backbone.name)
         with _inference(self):
-            features = self._features(cache, self.channels.names, batch_size, progress)
+            features = self._features(cache, self.channels.names, batch_size, progress, rows)
             return _joined([_on_cpu(self._head(part)) for part in features.split(1024)])
 
     def document_features(

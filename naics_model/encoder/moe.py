@@ -1,8 +1,8 @@
 """Fusion of the channel vectors into one: their mean, a mixture of experts, or one linear map.
 
-The learned ones start as the mean of the channels, or close to it: a fusion that started at random would first
-throw away what the backbone knows (hit@1 of the untrained model, asked with train activities of the
-sample edition, three seeds: .46 to .52 from the mean, .05 to .07 without it).
+The learned ones start as the mean of the channels, or close to it: a fusion that started at random
+would first throw away what the backbone knows (hit@1 of the untrained model, asked with train
+activities of the sample edition, three seeds: .46 to .52 from the mean, .05 to .07 without it).
 
 Only the map, its routing, and figures of how it routes; keeping the experts in balance is a loss.
 Source: Shazeer et al., Outrageously Large Neural Networks, ICLR 2017 (top-k gating).

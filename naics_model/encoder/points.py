@@ -70,7 +70,8 @@ class CodePoints(nn.Module):
     def save(self, folder: Path) -> None:
         """Write `POINTS_FILE` into the folder of the exported model."""
         tensors = {
-            name: np.asarray(value.detach().float().cpu()) for name, value in self.named_parameters()
+            name: np.asarray(value.detach().float().cpu())
+            for name, value in self.named_parameters()
         }
         write_tensors(tensors, {'codes': list(self.codes)}, folder / POINTS_FILE)
 

@@ -121,9 +121,7 @@ def _read(path: Path, asked: Mapping[str, object]) -> Encoded | None:
         header, tensors = read_tensors(path, _WHAT)
         if {key: header[key] for key in asked} == asked:
             place = {text: row for row, text in enumerate(header['texts'])}
-            return Encoded(
-                place, tensors['unit'], tensors['tangent'], float(header['curvature'])
-            )
+            return Encoded(place, tensors['unit'], tensors['tangent'], float(header['curvature']))
     except (DataError, KeyError, TypeError):
         # Missing, or of another kind: it is made anew.
         pass
@@ -133,8 +131,11 @@ def _read(path: Path, asked: Mapping[str, object]) -> Encoded | None:
 def _encode(
     embedder: NaicsEmbedder, texts: Sequence[str], log: Callable[[str], None]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return unit and tangent vectors in the order of the texts; short texts first, so that little is
-    padded, and in chunks, so that a person sees it move."""
+    """Return unit and tangent vectors in the order of the texts.
+
+    Short texts are encoded first, so that little is padded, and in chunks, so that a person sees it
+    move.
+    """
     import torch
 
     if torch.cuda.is_available():

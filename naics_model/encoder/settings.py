@@ -11,6 +11,7 @@ from naics_model.errors import ConfigurationError
 FREE_SETTINGS = ('lora_dropout', 'channel_dropout', 'gradient_checkpointing', 'start_radius')
 """Settings that may change between two fits of the same weights."""
 
+
 def channel_names(channels: str) -> tuple[str, ...]:
     """Return the names of the channels, by the setting `channels`; free texts use the first."""
     return (DOCUMENT,) if channels == 'one' else CHANNELS

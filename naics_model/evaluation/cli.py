@@ -71,6 +71,7 @@ def _run(arguments: Sequence[str]) -> None:
                     phrases=folder.phrases,
                     model=options.model or folder.stage(LAST_STAGE) / 'model',
                     queries=folder.queries,
+                    flat=options.what == 'text',
                 ),
                 result.parent,
                 reporter,

@@ -9,9 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from naics_model.encoder.pretrained import CONFIG_FILE
-from naics_model.encoder.queries import Encoded, check_one_space, encode_texts
-from naics_model.encoder.table import Embeddings, read_embeddings
+from naics_model.encoder.queries import check_one_space, encode_texts
+from naics_model.encoder.table import read_embeddings
 from naics_model.evaluation.asking import (
     answers_table,
     exclusion_figures,
@@ -20,7 +23,7 @@ from naics_model.evaluation.asking import (
     warm_figures,
 )
 from naics_model.evaluation.calibration import calibration_error, confidences, reliability
-from naics_model.evaluation.fused import Ranking, fused_ranking
+from naics_model.evaluation.fused import Distances, fused_ranking
 from naics_model.evaluation.measure import points_of, same_codes
 from naics_model.evaluation.questions import Questions, exclusions_of, read_questions
 from naics_model.evaluation.radius import collapse_metrics, radius_metrics
@@ -42,6 +45,8 @@ class Inputs:
         embeddings, descriptions, activities, phrases: Parquet files of one edition.
         model: the folder of the exported encoder, for the questions.
         queries: where encoded questions are kept.
+        flat: whether the flat reading is measured, too. Refinement leaves it as it is, so that once
+            is enough.
     """
 
     name: str
@@ -51,6 +56,7 @@ class Inputs:
     phrases: Path
     model: Path
     queries: Path
+    flat: bool
 
 
 def measure_embeddings(inputs: Inputs, out: Path, reporter: Reporter) -> None:
@@ -58,8 +64,9 @@ def measure_embeddings(inputs: Inputs, out: Path, reporter: Reporter) -> None:
 
     Args:
         inputs: what to read.
-        out: folder of answers.parquet, what was answered to each question, and of
-            answers_nearest.parquet, the same by the fused ranking, which knows the phrases.
+        out: folder of answers.parquet, what was answered to each question, of
+            answers_nearest.parquet, the same by the fused ranking, which knows the phrases, and
+            perhaps of answers_flat.parquet.
         reporter: told the progress, and the result at the end.
 
     Raises:
@@ -96,13 +103,15 @@ def measure_embeddings(inputs: Inputs, out: Path, reporter: Reporter) -> None:
         'weights of the fused ranking: '
         + ', '.join(f'{name} {w:.2f}' for name, w in zip(SIGNALS, ranking.weights, strict=True))
     )
-    figures, files = _warm(questions, ranking, out)
-    found = {
-        inputs.name: metrics | figures['answers'],
-        f'{inputs.name}_flat': figures['answers_flat'],
-        f'{inputs.name}_nearest': figures['answers_nearest'],
-    }
-    named = {f'{method}/{key}': v for method, got in found.items() for key, v in got.items()}
+    rankings = {'': ranking.codes, '_nearest': ranking.fused}
+    if inputs.flat:
+        rankings['_flat'] = ranking.flat
+    named = {f'{inputs.name}/{key}': value for key, value in metrics.items()}
+    files, hard = {}, hard_part(questions)
+    for ending, distance in rankings.items():
+        written = files[f'answers{ending}'] = out / f'answers{ending}.parquet'
+        figures = _warm(questions, distance, hard, written)
+        named |= {f'{inputs.name}{ending}/{key}': value for key, value in figures.items()}
     written = out / 'metrics.json'
     write_json(named, written)
     reporter.finish(
@@ -114,35 +123,21 @@ def measure_embeddings(inputs: Inputs, out: Path, reporter: Reporter) -> None:
                 'candidates': len(questions.candidates),
                 'entries': len(questions.texts),
                 'held_out': int(questions.held_out.sum()),
-                'inputs': digests([inputs.embeddings, inputs.descriptions, inputs.activities]),
+                'inputs': digests(
+                    [inputs.embeddings, inputs.descriptions, inputs.activities, inputs.phrases]
+                ),
             },
         )
     )
 
 
 def _warm(
-    questions: Questions, ranking: Ranking, out: Path
-) -> tuple[dict[str, dict[str, float]], dict[str, Path]]:
-    """Measure each ranking of the held-out entries, and write what was answered.
-
-    Returns:
-        the figures by the name of the file, and the files written.
-    """
-    hard = hard_part(questions)
+    questions: Questions, distance: Distances, hard: NDArray[np.bool_], answers: Path
+) -> dict[str, float]:
+    """Measure a ranking of the held-out entries, and write what was answered."""
     truth = questions.owners[questions.held_out]
-    figures, files = {}, {}
-    for name, distance in (
-        ('answers', ranking.codes),
-        ('answers_flat', ranking.flat),
-        ('answers_nearest', ranking.fused),
-    ):
-        sure = confidences(distance, truth)
-        table = answers_table(distance, questions, sure)
-        files[name] = out / f'{name}.parquet'
-        write_parquet(table, files[name])
-        figures[name] = warm_figures(distance, questions, hard) | {
-            'warm/calibration_error': calibration_error(
-                reliability(sure, (table['rank'] == 1).to_numpy())
-            )
-        }
-    return figures, files
+    sure = confidences(distance, truth)
+    table = answers_table(distance, questions, sure)
+    write_parquet(table, answers)
+    error = calibration_error(reliability(sure, (table['rank'] == 1).to_numpy()))
+    return warm_figures(distance, questions, hard) | {'warm/calibration_error': error}

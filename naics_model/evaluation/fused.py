@@ -72,7 +72,8 @@ def fused_ranking(
 
     weights = EQUAL
     if len(known.validation):
-        weights = fit_weights(scorer.scores(places(known.validation.texts)), known.validation.owners)
+        validation = known.validation
+        weights = fit_weights(scorer.scores(places(validation.texts)), validation.owners)
     phrases = places(asked)
     return Ranking(
         codes=distances_to(phrases.tangent, codes.tangent, embeddings.curvature),

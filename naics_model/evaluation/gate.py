@@ -24,8 +24,8 @@ class Thresholds:
         average_distortion: at most, after one scale for all pairs.
         correlation_drop: how much lower Spearman's correlation may be.
         ndcg_drop: how much lower NDCG@10 among six-digit codes may be.
-        mrr_drop: how much lower the MRR of held-out activities may be, by the codes alone and with
-            the known activities beside them.
+        mrr_drop: how much lower the MRR of held-out activities may be, by the codes alone and
+            fused with the known phrases.
         parent_drop: how much lower the share of parents found first may be.
     """
 

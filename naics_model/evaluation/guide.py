@@ -38,7 +38,15 @@ SUMMARY = tuple(
     }
 )
 
-SUMMARY_OF = ('text', 'text_nearest', 'refined', 'refined_nearest', 'lexical', 'zero_shot_nearest')
+SUMMARY_OF = (
+    'text',
+    'text_flat',
+    'text_nearest',
+    'refined',
+    'refined_nearest',
+    'lexical',
+    'zero_shot_nearest',
+)
 """The methods that a summary sets side by side, in the order of its columns."""
 
 

@@ -16,20 +16,26 @@ class Method(NamedTuple):
 
 
 METHODS = {
-    'text': Method('Text', 'the encoder alone: a code stands where its texts put it.'),
-    'text_nearest': Method(
-        'Text, known', 'text, plus the distance to the nearest known activity of each code.'
+    'text': Method('Text', 'the hyperbolic points of the text model alone.'),
+    'text_flat': Method(
+        'Text, flat',
+        'its flat points, by cosine; refinement leaves them as they are.',
     ),
-    'refined': Method('Refined', 'the same points after the graph network has moved them.'),
+    'text_nearest': Method(
+        'Text, known',
+        'both points of each code, and its nearest known phrases, fused with weights that were '
+        'fitted on entries set aside.',
+    ),
+    'refined': Method('Refined', 'the hyperbolic points after the graph network has moved them.'),
     'refined_nearest': Method(
-        'Refined, known', 'refined, plus the distance to the nearest known activity of each code.'
+        'Refined, known', 'the same as “Text, known”, with the refined points.'
     ),
     'lorentz': Method(
         'Lorentz', 'a model of this project, trained under the protocol that is asked about.'
     ),
     'euclidean': Method(
         'Euclidean',
-        'its control: the same encoder with a flat head, on the same files, steps and seeds.',
+        'its control: the same encoder in flat space, on the same files, steps and seeds.',
     ),
     'bi_encoder': Method(
         'Bi-encoder',
@@ -54,7 +60,7 @@ METHODS = {
     ),
 }
 
-MODELS = ('text', 'text_nearest', 'refined', 'refined_nearest')
+MODELS = ('text', 'text_flat', 'text_nearest', 'refined', 'refined_nearest')
 """The methods that are the edition's own model."""
 
 BENCHMARKED = ('lorentz', 'euclidean')

@@ -105,7 +105,8 @@ def _summary(e: Evaluation) -> list[Block]:
         table(e, SUMMARY, methods=SUMMARY_OF),
         Paragraph(
             'The best figure of a row is bold; – means that the figure does not apply to the '
-            'method. “Known” are the activities that are not held out.'
+            'method. “Known” are the activities that are not held out; the model knows the other '
+            'phrases that it was trained on as well.'
         ),
         method_terms(SUMMARY_OF),
     ]

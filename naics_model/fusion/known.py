@@ -1,4 +1,4 @@
-"""The phrases that a ranking may know: those trained on, and those that its weights are fitted on."""
+"""The phrases that a ranking may know: to look at, and to fit its weights on."""
 
 from __future__ import annotations
 

@@ -75,15 +75,17 @@ class Scorer:
             cosine = units[rows] @ known.T
             lowest = cosine.min(axis=1, keepdims=True)
             best = np.maximum.reduceat(cosine, starts, axis=1)
-            total, taken = best.copy(), np.ones(len(starts))
-            current = best
-            for _ in range(_NEAREST - 1):
-                # What was taken is taken out; of equal ones all go, which changes no ranking much.
-                cosine = np.where(cosine >= current[:, block], -np.inf, cosine)
+            total, taken = np.zeros_like(best), np.zeros(best.shape, np.int64)
+            for _ in range(_NEAREST):
                 current = np.maximum.reduceat(cosine, starts, axis=1)
+                highest = cosine >= current[:, block]
+                # Equal ones are taken together, but no more than are wanted.
+                equal = np.add.reduceat(highest, starts, axis=1, dtype=np.int64)
                 there = np.isfinite(current)
-                total += np.where(there, current, 0.0)
-                taken = taken + there
+                more = np.where(there, np.minimum(equal, _NEAREST - taken), 0)
+                total += np.where(there, current, 0) * more
+                taken += more
+                cosine = np.where(highest, -np.inf, cosine)
             for out, values in ((first, best), (mean, total / taken)):
                 out[rows] = lowest
                 out[rows, owners[starts]] = values

@@ -46,8 +46,8 @@ class Released:
 
     @property
     def score(self) -> float:
-        """By what releases of an edition are compared: MRR of held-out activities, known ones
-        beside the codes.
+        """By what releases of an edition are compared: MRR of held-out activities, fused with the
+        known phrases.
         """
         return self.figures[f'{self.which}_nearest/warm/mrr']
 
@@ -164,7 +164,8 @@ def _card(edition: str, which: str, why: str, verdicts: Sequence[Check]) -> str:
 
 `{EMBEDDINGS_FILE}` has one row for each code: its place as a tangent vector at the origin
 (`tangent`) and in Lorentz coordinates (`lorentz`, time first), in the space of curvature
--`curvature`. They are the **{which} embeddings**. {why}
+-`curvature`, and its unit vector in the flat reading (`unit`). They are the **{which}
+embeddings**. {why}
 
 `encoder/` places free text in the same space:
 
@@ -173,10 +174,13 @@ from pathlib import Path
 from naics_model.encoder.embedder import NaicsEmbedder
 
 encoder = NaicsEmbedder.from_pretrained(Path('encoder'))
-places = encoder.encode(['Growing soybeans'])  # tangent vectors (1, d)
+found = encoder.encode(['Growing soybeans'])
+found.tangent  # tangent vectors (1, d)
+found.unit  # unit vectors (1, width)
 ```
 
-The nearer a code, the better it fits: `naics_model.geometry.lorentz.pairwise_distance`.
+The nearer a code, the better it fits: `naics_model.geometry.lorentz.pairwise_distance` between
+`tangent` vectors, or the cosine between `unit` vectors.
 
 {table}
 

@@ -37,7 +37,8 @@ def encoder(
         **options,
     }
     torch.manual_seed(0)
-    return ChannelEncoder(backbone or load_backbone(resolve_backbone(TINY)), targets, **settings)
+    backbone = backbone or load_backbone(resolve_backbone(TINY))
+    return ChannelEncoder(CHANNELS, backbone, targets, **settings)
 
 
 def mpnet() -> nn.Module:

@@ -15,6 +15,7 @@ import torch
 from naics_model.encoder.__main__ import main
 from naics_model.encoder.backbones import TINY
 from naics_model.encoder.embedder import NaicsEmbedder
+from naics_model.encoder.points import CodePoints
 from naics_model.encoder.table import embedding_table, read_embeddings
 from naics_model.encoder.tokens import TokenCache
 from naics_model.errors import ConfigurationError, DataError
@@ -24,7 +25,8 @@ from naics_model.storage.files import sha256_of, write_parquet
 def test_the_table_holds_the_same_point_in_both_forms(descriptions: Path, tmp_path: Path) -> None:
     frame = pl.read_parquet(descriptions)
     tangent = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
-    table = embedding_table(frame, tangent, curvature=0.5)
+    unit = torch.nn.functional.normalize(torch.randn(6, 5), dim=1)
+    table = embedding_table(frame, tangent, 0.5, unit)
     assert dict(table.schema) == {
         'index': pl.UInt32,
         'code': pl.String,
@@ -34,6 +36,7 @@ def test_the_table_holds_the_same_point_in_both_forms(descriptions: Path, tmp_pa
         'radius': pl.Float32,
         'tangent': pl.Array(pl.Float32, 3),
         'lorentz': pl.Array(pl.Float32, 4),
+        'unit': pl.Array(pl.Float32, 5),
     }
     points = table['lorentz'].to_numpy()
     np.testing.assert_allclose((points[:, 1:] ** 2).sum(1) - points[:, 0] ** 2, -2.0, rtol=1e-5)
@@ -48,6 +51,8 @@ def test_the_table_holds_the_same_point_in_both_forms(descriptions: Path, tmp_pa
     assert back.curvature == 0.5
     assert back.tangent.dtype == np.float32
     np.testing.assert_array_equal(back.tangent, tangent.numpy())
+    assert back.unit is not None
+    np.testing.assert_array_equal(back.unit, unit.numpy())
     torch.from_numpy(back.tangent).add_(1)  # writable, and not the frame's own memory
 
 
@@ -60,6 +65,7 @@ def test_a_flat_table_has_no_point_on_a_hyperboloid(descriptions: Path, tmp_path
     write_parquet(table, path)
     back = read_embeddings(path)
     assert back.curvature == 0.0
+    assert back.unit is None
     np.testing.assert_array_equal(back.tangent, tangent.numpy())
     # A curved one without its points is not whole.
     write_parquet(table.with_columns(curvature=pl.lit(1.0, pl.Float32)), path)
@@ -126,15 +132,67 @@ def test_the_job_writes_every_code_and_its_result(
     main(command(model, cache_path, descriptions, tmp_path))
     embeddings = read_embeddings(tmp_path / 'text_embeddings.parquet')
     expected = NaicsEmbedder.from_pretrained(model).encode_codes(TokenCache.load(cache_path))
-    np.testing.assert_array_equal(embeddings.tangent, expected.numpy())
+    np.testing.assert_array_equal(embeddings.tangent, expected.tangent.numpy())
+    assert embeddings.unit is not None
+    np.testing.assert_array_equal(embeddings.unit, expected.unit.numpy())
 
     result = json.loads((tmp_path / 'result.json').read_text())
     written = result['files']['embeddings']
     assert written['sha256'] == sha256_of(tmp_path / 'text_embeddings.parquet')
     assert result['metrics']['codes'] == 6
+    assert result['metrics']['learned_points'] == 0
+    assert result['metrics']['texts_per_second'] > 0
     assert result['metrics']['dimension'] == 8
     assert set(result['metrics']) >= {'radius_level_2', 'radius_level_3', 'radius_level_4'}
     assert result['details']['truncated_texts']['description'] == 1
+
+
+def with_points(model: Path, codes: tuple[str, ...]) -> CodePoints:
+    """Put learned points, which are those of no text, into the folder of a model."""
+    width = NaicsEmbedder.from_pretrained(model).channels.width
+    points = CodePoints(codes, width, 8)
+    with torch.no_grad():
+        points.vectors.normal_()
+        points.offsets.normal_()
+    points.save(model)
+    return points
+
+
+def test_known_codes_are_at_their_points_and_others_where_their_texts_are(
+    model: Path, cache_path: Path, descriptions: Path, tmp_path: Path
+) -> None:
+    # In another order than the edition, with a code that the edition does not have.
+    points = with_points(model, ('31', '99', '111', '22'))
+    main(command(model, cache_path, descriptions, tmp_path))
+    table = read_embeddings(tmp_path / 'text_embeddings.parquet')
+    assert table.unit is not None
+    embedder = NaicsEmbedder.from_pretrained(model)
+    texts = embedder.encode_codes(TokenCache.load(cache_path))
+    with torch.no_grad():
+        learned = points(embedder.projection)
+    for row, code in enumerate(table.codes):
+        there, place = (learned, points.codes.index(code)) if code in points.codes else (texts, row)
+        np.testing.assert_allclose(table.unit[row], there.unit[place], atol=1e-5)
+        np.testing.assert_allclose(table.tangent[row], there.tangent[place], atol=1e-5)
+    result = json.loads((tmp_path / 'result.json').read_text())
+    assert result['metrics']['learned_points'] == 3
+    assert 'texts_per_second' in result['metrics']
+
+
+def test_where_every_code_has_a_point_no_text_is_encoded(
+    model: Path,
+    cache_path: Path,
+    descriptions: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with_points(model, ('11', '111', '1111', '311', '31', '22'))
+    monkeypatch.delattr(NaicsEmbedder, 'encode_codes')
+    main(command(model, cache_path, descriptions, tmp_path))
+    result = json.loads((tmp_path / 'result.json').read_text())
+    assert result['metrics']['learned_points'] == result['metrics']['codes'] == 6
+    assert 'texts_per_second' not in result['metrics']
+    assert 'truncated_texts' not in result['details']
 
 
 def test_the_job_refuses_a_cache_of_other_texts_in_one_sentence(

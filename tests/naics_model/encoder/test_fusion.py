@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import pytest
 import torch
 
-from naics_model.encoder.moe import LinearFusion, MixtureOfExperts, assignment_counts
-from naics_model.encoder.projection import INITIAL_RADIUS, HyperbolicProjection
+from naics_model.encoder.moe import (
+    LinearFusion,
+    MeanFusion,
+    MixtureOfExperts,
+    assignment_counts,
+)
+from naics_model.encoder.projection import HyperbolicProjection
 from naics_model.geometry import lorentz
 
 
@@ -63,43 +66,47 @@ def test_linear_fusion_has_no_gate() -> None:
     assert fused.gate_probabilities is None
 
 
-@pytest.mark.parametrize('head', ['linear', 'mlp'])
+def test_the_mean_of_one_channel_is_that_channel() -> None:
+    x = torch.randn(5, 12)
+    assert torch.equal(MeanFusion(1)(x).vectors, x)
+    fused = MeanFusion(3)(x)
+    torch.testing.assert_close(fused.vectors, (x[:, :4] + x[:, 4:8] + x[:, 8:]) / 3)
+    assert fused.gate_probabilities is None
+    assert not list(MeanFusion(3).parameters())
+
+
+def units(count: int, width: int) -> torch.Tensor:
+    return torch.nn.functional.normalize(torch.randn(count, width), dim=1)
+
+
 @pytest.mark.parametrize('dimension', [16, 64, 128])
 @pytest.mark.parametrize('curvature', [0.0, 0.5, 1.0, 2.0])
-def test_radii_start_between_the_origin_and_the_clip(
-    dimension: int, curvature: float, head: Literal['linear', 'mlp']
-) -> None:
+def test_radii_start_near_the_start_radius(dimension: int, curvature: float) -> None:
     torch.manual_seed(2)
-    projection = HyperbolicProjection(384, dimension, 6.0, curvature, head)
-    # Whatever the scale of what comes in.
-    for scale in (0.01, 1.0, 50.0):
-        radii = lorentz.radius(projection(scale * torch.randn(500, 384)), curvature)
-        assert radii.min() > 0.7
-        assert radii.max() < 3.3
-        assert 1.7 < radii.mean() < 2.2
+    projection = HyperbolicProjection(384, dimension, 6.0, curvature, start_radius=2.0)
+    radii = lorentz.radius(projection(units(500, 384)), curvature)
+    assert radii.min() > 0.7
+    assert radii.max() < 3.3
+    assert 1.7 < radii.mean() < 2.2
 
 
-@pytest.mark.parametrize('head', ['linear', 'mlp'])
-def test_the_mean_squared_radius_starts_where_it_is_meant_to(
-    head: Literal['linear', 'mlp'],
-) -> None:
-    # Over many heads: one alone is off by what its own weights happen to be.
+def test_the_mean_squared_radius_starts_where_it_is_meant_to() -> None:
+    # Over many projections: one alone is off by what its own weights happen to be.
     torch.manual_seed(5)
     squares = [
         # As good as unclipped: what is asked of is the start before the clip.
-        HyperbolicProjection(64, 32, 1000.0, 1.0, head)(torch.randn(50, 64)).square().sum(dim=1)
+        HyperbolicProjection(64, 32, 1000.0, 1.0, 1.5)(units(50, 64)).square().sum(dim=1)
         for _ in range(100)
     ]
-    assert torch.stack(squares).mean().item() == pytest.approx(INITIAL_RADIUS**2, rel=0.03)
+    assert torch.stack(squares).mean().item() == pytest.approx(1.5**2, rel=0.03)
 
 
-def test_a_linear_head_is_odd_and_a_two_layer_head_is_not() -> None:
-    torch.manual_seed(6)
-    x = torch.randn(16)
-    both = torch.stack([x, -x])
-    for head, odd in (('linear', True), ('mlp', False)):
-        v = HyperbolicProjection(16, 8, 1000.0, 1.0, head)(both)  # type: ignore[arg-type]
-        assert bool(v.sum(dim=0).abs().max() < 1e-4) == odd
+def test_an_offset_is_added_before_the_clip() -> None:
+    projection = HyperbolicProjection(16, 8, 3.0, 1.0)
+    x, offset = units(5, 16), torch.randn(5, 8)
+    expected = lorentz.soft_clip(projection.linear(x) + offset, 3.0, 1.0)
+    torch.testing.assert_close(projection(x, offset), expected)
+    assert not torch.allclose(projection(x), expected)
 
 
 @pytest.mark.parametrize('curvature', [0.0, 1.0])
@@ -125,16 +132,16 @@ def test_projection_is_float32_under_autocast(head: Literal['linear', 'mlp']) ->
 @pytest.mark.parametrize('curvature', [0.0, 1.0, 4.0])
 def test_a_start_along_inputs_keeps_what_distinguishes_them(curvature: float) -> None:
     torch.manual_seed(7)
-    # Forty inputs in a plane of 8 of 32 dimensions, as far as the normalisation leaves it one.
+    # Forty inputs in a plane of 8 of 32 dimensions.
     x = torch.randn(40, 8) @ torch.randn(8, 32) + 5 * torch.randn(32)
-    projection = HyperbolicProjection(32, 12, 1000.0, curvature)
+    projection = HyperbolicProjection(32, 12, 1000.0, curvature, start_radius=1.5)
     projection.start_along(x)
     v = projection(x)
     radii = lorentz.radius(v, curvature)
-    assert radii.square().mean().sqrt().item() == pytest.approx(INITIAL_RADIUS, rel=1e-3)
+    assert radii.square().mean().sqrt().item() == pytest.approx(1.5, rel=1e-3)
     assert (v.mean(dim=0)).norm() < 1e-3
-    # Distances between the vectors are those between the normalised inputs, up to one scale.
-    before, after = torch.pdist(projection.norm(x)), torch.pdist(v)
+    # Distances between the vectors are those between the inputs, up to one scale.
+    before, after = torch.pdist(x), torch.pdist(v)
     ratio = after / before
     assert ratio.std() < 0.02 * ratio.mean()
 

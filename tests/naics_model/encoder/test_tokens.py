@@ -17,6 +17,8 @@ from tokenizers.models import WordLevel
 from naics_model.encoder.backbones import MINILM, TINY, resolve_backbone
 from naics_model.encoder.tokens import (
     CHANNELS,
+    DOCUMENT,
+    Ragged,
     TokenCache,
     _pad_id,
     build_token_cache,
@@ -53,6 +55,53 @@ def test_mpnet_is_padded_with_its_own_token() -> None:
     # Its vocabulary has BERT's padding token, too.
     vocabulary = {'<s>': 0, '<pad>': 1, '</s>': 2, '<unk>': 3, '[PAD]': 4}
     assert _pad_id(Tokenizer(WordLevel(vocabulary, unk_token='<unk>'))) == 1
+
+
+def ragged(*texts: list[int]) -> Ragged:
+    lengths = [len(text) for text in texts]
+    return Ragged(
+        np.array([token for text in texts for token in text], np.int32),
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+    )
+
+
+def test_a_document_is_title_description_and_examples_end_to_end() -> None:
+    # 1 is the marker of the start, 2 that of the end.
+    cache = TokenCache(
+        channels={
+            'title': ragged([1, 10, 2], [1, 11, 2], [1, 12, 13, 2]),
+            'description': ragged([1, 20, 21, 2], [], [1, 22, 23, 24, 2]),
+            'excluded': ragged([1, 30, 2], [1, 31, 2], [1, 32, 2]),
+            'examples': ragged([], [], [1, 40, 2]),
+        },
+        backbone=TINY,
+        revision='',
+        digest='',
+        max_length=8,
+        pad_id=0,
+        content='',
+        truncated={},
+    )
+    document = cache.document
+    assert document.lengths.tolist() == [6, 3, 8]
+    texts = np.split(document.ids, document.offsets[1:-1])
+    assert [text.tolist() for text in texts] == [
+        [1, 10, 2, 20, 21, 2],
+        [1, 11, 2],
+        # Ten tokens are cut to eight, of which the last is the end marker.
+        [1, 12, 13, 2, 22, 23, 24, 2],
+    ]
+    batch = cache.batch(DOCUMENT, np.array([1, 0]))
+    assert batch.input_ids.tolist() == [[1, 11, 2, 0, 0, 0], [1, 10, 2, 20, 21, 2]]
+    assert batch.attention_mask.sum(axis=1).tolist() == [3, 6]
+
+
+def test_no_document_is_longer_than_a_text_may_be(cache: TokenCache) -> None:
+    lengths = cache.document.lengths
+    assert len(lengths) == 6
+    assert lengths.max() == 32
+    ends = cache.document.ids[cache.document.offsets[1:] - 1]
+    assert set(ends.tolist()) == {int(cache.channels['title'].ids[-1])}
 
 
 def test_null_and_blank_texts_are_absent(cache: TokenCache) -> None:

@@ -75,14 +75,14 @@ def test_refined_embeddings_that_pass_are_released(folder: EditionFolder) -> Non
     assert [verdict['passed'] for verdict in record['verdicts']] == [True] * 9
     for name, digest in record['files'].items():
         assert sha256_of(folder.release / name) == digest
-    assert '**refined embeddings**' in (folder.release / 'README.md').read_text()
+    assert '**refined\nembeddings**' in (folder.release / 'README.md').read_text()
 
 
 def test_the_released_encoder_places_text(folder: EditionFolder) -> None:
     release(folder, Thresholds())
     texts = ['Growing soybeans']
     released, trained = (
-        NaicsEmbedder.from_pretrained(path).encode(texts)
+        NaicsEmbedder.from_pretrained(path).encode(texts).tangent
         for path in (folder.release / 'encoder', folder.stage(LAST_STAGE) / 'model')
     )
     torch.testing.assert_close(released, trained)
@@ -103,7 +103,7 @@ def test_where_the_gate_fails_the_text_embeddings_are_released_with_the_reason(
     found = read_embeddings(folder.release / 'embeddings.parquet')
     assert (found.tangent == read_embeddings(folder.text_embeddings).tangent).all()
     assert read_json(folder.release / 'release.json')['embeddings'] == 'text'
-    assert '**text embeddings**' in (folder.release / 'README.md').read_text()
+    assert '**text\nembeddings**' in (folder.release / 'README.md').read_text()
     # Asked for less, it passes.
     less = replace(Thresholds(), edge_map=0.9, mrr_drop=0.2)
     assert release(folder, less).which == 'refined'

@@ -126,10 +126,13 @@ class NegativeWeights(nn.Module):
         shares = {'negatives_by_distance': plan.by_distance, 'negatives_by_router': plan.by_router}
         if divergence is None:
             # Without a gate all that is mined is mined by distance.
-            shares = {'negatives_by_distance': plan.by_distance + plan.by_router}
+            shares = {
+                'negatives_by_distance': plan.by_distance + plan.by_router,
+                'negatives_by_router': 0.0,
+            }
         total = _mean_one(weight, allowed)
         mined = (1 - sum(shares.values())) * total
-        for share, hardness in zip(shares.values(), (distance, divergence), strict=False):
+        for share, hardness in zip(shares.values(), (distance, divergence), strict=True):
             if share > 0 and hardness is not None:
                 nearest = _lowest(hardness, allowed, self.settings.hardest)
                 mined = mined + share * _mean_one(nearest.to(total), allowed)

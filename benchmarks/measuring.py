@@ -1,4 +1,6 @@
-"""What the benchmarks share: a process of its own for each figure, a head, synthetic taxonomies."""
+"""What the benchmarks share: a process of its own for each figure, a head, synthetic taxonomies,
+and a training as the command makes it.
+"""
 
 from __future__ import annotations
 
@@ -103,6 +105,44 @@ def write_synthetic(folder: EditionFolder, sectors: int) -> int:
     write_parquet(table, folder.descriptions)
     write_parquet(distance_table(taxonomy), folder.distances)
     return len(codes)
+
+
+def training_ground(folder: EditionFolder, profile: str, stage: str, *more: str) -> tuple[Any, Any]:
+    """Return the module and the data of a fit, as the training command makes them.
+
+    Args:
+        folder: the edition's data, built before.
+        profile: of training.
+        stage: of the curriculum.
+        more: further settings, as on the command line.
+    """
+    # Here: torch is not on every machine that measures.
+    import torch
+
+    from naics_model.curriculum.stage import load_stage
+    from naics_model.jobs.command import parse
+    from naics_model.training.cli import PROFILES, build_parser, prepare_data
+
+    parser = build_parser()
+    inputs = {
+        'relation_index': folder.relation_index,
+        'token_cache': folder.token_cache,
+        'phrases': folder.phrases,
+    }
+    config = parse(
+        parser,
+        [
+            *('--config', profile, '--curriculum', stage, '--run_dir', 'unused'),
+            *(f'--data.{name}={path}' for name, path in inputs.items()),
+            *more,
+        ],
+        PROFILES,
+    )
+    torch.manual_seed(config.seed)
+    data = prepare_data(config, load_stage(stage))
+    module = parser.instantiate(config).model
+    module.bind(data.sampler.index, data.sampler.stage)
+    return module, data
 
 
 def megabytes(path: Path) -> float:

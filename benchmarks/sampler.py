@@ -21,7 +21,6 @@ import polars as pl
 from measuring import Figures, megabytes, own_processes, print_head, write_synthetic
 
 from naics_model.corpus.editions import load_editions
-from naics_model.curriculum.pool import compose
 from naics_model.curriculum.sampler import TripletBatch, TripletSampler
 from naics_model.curriculum.stage import load_stage
 from naics_model.dataset.steps import steps_of
@@ -33,9 +32,9 @@ from naics_model.triplets.relation_index import RelationIndex, build_relation_in
 STAGES = ('01_stage_easy', '02_stage_medium', '03_stage_hard')
 BATCH = 1024
 ITEMS = 1_000_000
-# Of the profiles of training: codes and items of a step.
-STEPS = {'cpu': (64, 256), 'gpu': (256, 2048)}
-POOLS = 50
+# Of the profiles of training: items of a step.
+STEPS = {'cpu': 64, 'gpu': 512}
+DRAWS = 50
 RATE_BAR = 100_000
 SECTORS = (20, 40, 80)
 FILTERED = 20
@@ -93,17 +92,17 @@ def draw(path: Path, name: str, check: bool) -> Drawn:
     return Drawn(prepared, rate, sum(a for a, _ in found), sum(b for _, b in found), 100 * gap)
 
 
-def compose_steps(path: Path, name: str) -> list[float]:
-    """Compose steps of a stage in the sizes of the profiles; return the CPU-seconds of one each."""
+def draw_steps(path: Path, name: str) -> list[float]:
+    """Draw the items of steps in the sizes of the profiles; return the CPU-seconds of one each."""
     one_core()
     sampler = TripletSampler(RelationIndex.load(path), load_stage(name), seed=0)
     each = []
-    for codes, items in STEPS.values():
-        compose(sampler, pool_size=codes, items=items)
+    for items in STEPS.values():
+        sampler.draw(items)
         started = time.process_time()
-        for _ in range(POOLS):
-            compose(sampler, pool_size=codes, items=items)
-        each.append((time.process_time() - started) / POOLS)
+        for _ in range(DRAWS):
+            sampler.draw(items)
+        each.append((time.process_time() - started) / DRAWS)
     return each
 
 
@@ -163,19 +162,16 @@ def print_stages(path: Path, apply: Callable[..., Figures]) -> dict[str, Figures
 def print_steps(path: Path, apply: Callable[..., Figures]) -> None:
     print('\n## Steps of training\n')
     print(
-        'Training draws with `compose`: all items of a step share a few codes. It has no bar of '
-        'its own. The process that trains waits for it before each step, so what counts is the '
-        'time of a step beside it.\n'
+        'What the items of a training step take. They have no bar of their own: the process that '
+        'trains waits for them before each step, so what counts is the time of a step beside '
+        'it.\n'
     )
-    sizes = [
-        f'{profile}: {codes} codes, {items:,} items' for profile, (codes, items) in STEPS.items()
-    ]
-    print(f'| stage | {" | ".join(f"{size}, CPU-ms a step | items/s" for size in sizes)} |')
-    print('|---|' + '---:|' * 2 * len(sizes), flush=True)
+    sizes = [f'{profile}: {items:,} items' for profile, items in STEPS.items()]
+    print(f'| stage | {" | ".join(f"{size}, CPU-ms a step" for size in sizes)} |')
+    print('|---|' + '---:|' * len(sizes), flush=True)
     for name in STAGES:
-        took = zip(STEPS.values(), apply(compose_steps, path, name).value, strict=True)
-        cells = [f'{1000 * each:.1f} | {items / each:,.0f}' for (_, items), each in took]
-        print(f'| {name} | {" | ".join(cells)} |', flush=True)
+        took = apply(draw_steps, path, name).value
+        print(f'| {name} | {" | ".join(f"{1000 * each:.1f}" for each in took)} |', flush=True)
 
 
 def print_filter(

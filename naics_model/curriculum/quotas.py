@@ -1,7 +1,7 @@
 """How many negatives of each hardness: quotas, what a supply delivers, and weights of pairs.
 
 What belongs here: arithmetic on counts by hardness, arrays (…, 9) whose column h is hardness h
-and column 0 is empty. Which codes they are is decided in `sampler.py` and `pool.py`.
+and column 0 is empty. Which codes they are is decided in `sampler.py`.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ class NegativeSettings:
     to the denominator of the softmax, and 0 leaves it out.
 
     Attributes:
-        strategy: `uniform` weighs all alike: the plain softmax; `sans_static` gives a fixed share of
-            the weight to the phrase's own sector; `sadc` weighs by phase.
+        strategy: `uniform` weighs all alike: the plain softmax; `sans_static` gives a fixed share
+            of the weight to the phrase's own sector; `sadc` weighs by phase.
         phases: of `sadc`. `three`: structural, geometric, and then without false negatives;
             `two`: the last two at once; `annealed`: no phases but a steady passage from the tree to
             the model; `plateau`: three, each until `val/loss` has stopped falling.
@@ -45,10 +45,11 @@ class NegativeSettings:
         router: share of the mined weight that goes to codes of a similar gate; the rest goes to the
             nearest codes.
         router_measure: of two gate distributions: `kl` divergence, or `cosine`.
-        false_negatives: codes of the cluster of the phrase's code: `eliminate` them; `attract` them,
-            too; `hybrid`, attract those of the same sector and eliminate the others; or `off`.
+        false_negatives: codes of the cluster of the phrase's code, which are no negatives:
+            `eliminate` leaves them out and no more; `attract` pulls them, too; `hybrid` pulls those
+            of the same sector; `off` keeps them as negatives.
         clusters: of the six-digit codes; a quarter of their number where that is less.
-        every: epochs between two clusterings.
+        every: epochs between two clusterings, and between two readings of the codes' gates.
         near_share: of `sans_static`, the share of the own sector.
         patience: of `plateau`, epochs without a lower `val/loss` that end a phase.
     """

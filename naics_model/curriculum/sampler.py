@@ -7,7 +7,6 @@ returns.
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -49,8 +48,8 @@ class TripletSampler:
     the negatives of an item without, uniformly within each hardness. Every (anchor, positive,
     negative, hardness) is a row of `triplets.parquet`.
 
-    Shards: the pairs are dealt to the ranks, so that no two ranks ever draw the same pair, here
-    or in `pool.py`, and each has its share of every kind; each rank has its own random stream.
+    Shards: the pairs are dealt to the ranks, so that no two ranks ever draw the same pair, and each
+    has its share of every kind; each rank has its own random stream.
     With several workers per rank, count them as ranks (`rank * workers + worker` of
     `world_size * workers`). Equal arguments give equal draws.
 
@@ -117,13 +116,6 @@ class TripletSampler:
     def generator(self) -> np.random.Generator:
         """This rank's random stream, of all that is drawn; re-seed it to begin another."""
         return self._generator
-
-    @cached_property
-    def admitted(self) -> NDArray[np.bool_]:
-        """bool (n, n): anchors by rows and positives by columns, the pairs of this rank."""
-        result = np.zeros(self.index.distance.shape, bool)
-        result[self.pairs.anchor[self._shard], self.pairs.positive[self._shard]] = True
-        return result
 
     @property
     def requested_mix(self) -> dict[int, float]:

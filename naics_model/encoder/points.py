@@ -86,9 +86,11 @@ class CodePoints(nn.Module):
         header, tensors = read_tensors(path, _WHAT)
         try:
             codes, vectors, offsets = header['codes'], tensors['vectors'], tensors['offsets']
-        except KeyError as error:
-            raise DataError(f'{path} is not {_WHAT}: it has no {error}.') from None
-        if not len(codes) == len(vectors) == len(offsets):
+        except (KeyError, TypeError):
+            raise DataError(
+                f'{path} is not {_WHAT}: name the folder of a model that training has exported.'
+            ) from None
+        if vectors.ndim != 2 or offsets.ndim != 2 or not len(codes) == len(vectors) == len(offsets):
             raise DataError(f'{path} is damaged: it has not one point for each code.')
         points = cls(codes, vectors.shape[1], offsets.shape[1])
         with torch.no_grad():

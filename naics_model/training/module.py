@@ -22,7 +22,7 @@ from naics_model.encoder.tokens import TokenCache
 from naics_model.errors import ConfigurationError
 from naics_model.geometry.lorentz import distance, pairwise_distance, radius
 from naics_model.jobs.checkpoints import TrainableCheckpoint
-from naics_model.jobs.collective import gathered_over_ranks, summed_over_ranks
+from naics_model.jobs.collective import gathered_over_ranks, of_rank_zero, summed_over_ranks
 from naics_model.jobs.lightning import require_finite
 from naics_model.jobs.optimiser import linear_between, parameter_groups
 from naics_model.jobs.seeds import derived_seed
@@ -35,7 +35,7 @@ from naics_model.losses.triplet import adaptive_margin
 from naics_model.taxonomy.distances import tree_distances
 from naics_model.taxonomy.tree import LEVELS, Taxonomy
 from naics_model.training.data import ItemBatch, PhraseBatch, StepBatch
-from naics_model.training.negatives import NegativeWeights, Weighed, router_divergence
+from naics_model.training.negatives import NegativeWeights, Weighed
 from naics_model.training.weights import LossWeights
 from naics_model.triplets.relation_index import RelationIndex
 
@@ -144,7 +144,6 @@ class TextModule(TrainableCheckpoint):
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
         self.log_item_temperature = nn.Parameter(torch.tensor(math.log(item_temperature)))
         self.log_scale = nn.Parameter(torch.zeros(()))
-        self.gates: Tensor | None = None
         self._cache: TokenCache | None = None
         self._starts = False
         # The backbone comes in eval mode, which Lightning would keep: with it, LoRA's dropout.
@@ -183,7 +182,11 @@ class TextModule(TrainableCheckpoint):
                     'train all stages on the same files.'
                 )
         self._relate(index)
-        self.weighing = NegativeWeights(index, self.leaves.clone(), self.negatives, self.seed)
+        settings = self.embedder.settings
+        experts = settings['experts'] if settings['fusion'] == 'moe' else 0
+        self.weighing = NegativeWeights(
+            index, self.leaves.clone(), self.negatives, self.seed, experts
+        )
 
     def _relate(self, index: RelationIndex) -> None:
         """Keep what the tree says, on the device of the model and out of checkpoints."""
@@ -205,8 +208,8 @@ class TextModule(TrainableCheckpoint):
             self.register_buffer(name, tensor, persistent=False)
 
     def prepare(self, cache: TokenCache, *, resumed: bool) -> None:
-        """Have documents encoded when the fit starts: where a new model's points begin, and the
-        gates that mining by the router compares phrases with.
+        """Have documents encoded where a fit needs them: a new model's points begin there, and
+        mining by the router compares phrases with their gates.
 
         Args:
             cache: tokens of the codes.
@@ -216,18 +219,13 @@ class TextModule(TrainableCheckpoint):
         self._starts = not resumed and self.init_from is None
 
     def on_fit_start(self) -> None:
-        routes = self.negatives.strategy == 'sadc' and self.negatives.router > 0
-        if self._cache is None or not (self._starts or routes):
+        if self._cache is None or not self._starts:
             return
-        features = self._document_features(self._cache)
-        if self._starts:
-            output = self.embedder.start_along(features)
-            self.points.start_at(output.unit)
-        if routes:
-            with torch.no_grad():
-                self.gates = self.embedder.fusion(
-                    features[self.leaves].flatten(start_dim=1)
-                ).gate_probabilities
+        output = self.embedder.start_along(self._document_features(self._cache))
+        # Of the first process: another kind of processor may find directions of other signs.
+        for parameter in self.embedder.projection.parameters():
+            parameter.data.copy_(of_rank_zero(parameter.data))
+        self.points.start_at(of_rank_zero(output.unit))
 
     def _document_features(self, cache: TokenCache) -> Tensor:
         """Return the channel vectors (n, C, width) of all codes; each process encodes a part."""
@@ -277,6 +275,10 @@ class TextModule(TrainableCheckpoint):
         if batch.items is not None:
             losses |= self._code_losses(batch.items, candidates)
         figures['radius'] = radius(phrases.tangent, self.curvature).mean()
+        if (gates := phrases.gate_probabilities) is not None:
+            figures['gate_entropy'] = gate_entropy(gates)
+            figures['router_entropy'] = router_entropy(gates)
+            figures['least_used_expert'] = least_use(gates, self.embedder.settings['top_k'])
         return losses, figures
 
     def _phrase_losses(
@@ -306,7 +308,9 @@ class TextModule(TrainableCheckpoint):
             losses['attraction'] = _attraction(lorentz, weighed.mates)
         with torch.no_grad():
             figures = {
-                f'{name}_hit_at_1': right.gather(1, logits.argmax(dim=1, keepdim=True)).float().mean()
+                f'{name}_hit_at_1': right.gather(1, logits.argmax(dim=1, keepdim=True))
+                .float()
+                .mean()
                 for name, logits in (('flat', flat), ('lorentz', lorentz))
             }
         return losses, figures | ({} if weighed is None else weighed.figures)
@@ -331,13 +335,7 @@ class TextModule(TrainableCheckpoint):
         clock: PhaseClock,
     ) -> Weighed:
         plan = plan_at(self.negatives, progress, clock.ends)
-        divergence = None
-        if self.gates is not None and phrases.gate_probabilities is not None:
-            divergence = router_divergence(
-                phrases.gate_probabilities.detach(),
-                self.gates.to(away.device),
-                self.negatives.router_measure,
-            )
+        divergence = self.weighing.divergence(phrases.gate_probabilities)
         weighed: Weighed = self.weighing(plan, batch.nodes, right, away.detach(), divergence)
         return weighed
 
@@ -353,9 +351,13 @@ class TextModule(TrainableCheckpoint):
         self, codes: Tensor, documents: EmbedderOutput, points: Readings
     ) -> dict[str, Tensor]:
         """Contrast documents with the points of all codes of their level, in both readings."""
-        weights = self.weights
+        weights, losses = self.weights, {}
+        if weights.load_balance > 0 and documents.gate_probabilities is not None:
+            losses['load_balance'] = load_balance(
+                documents.gate_probabilities, self.embedder.settings['top_k'], summed_over_ranks
+            )
         if weights.documents == 0:
-            return {}
+            return losses
         other_level = self.code_levels[codes].unsqueeze(1) != self.code_levels
         flat = documents.unit @ points.unit.T / self.flat_temperature
         away = pairwise_distance(documents.tangent, points.tangent, self.curvature)
@@ -365,13 +367,9 @@ class TextModule(TrainableCheckpoint):
             (weights.lorentz, -self._kernel(away) / self.temperature),
         ):
             if weight > 0:
-                logits = logits.masked_fill(other_level, torch.finfo(logits.dtype).min)
-                total = total + weight * nn.functional.cross_entropy(logits, codes)
-        losses = {'documents': total}
-        if weights.load_balance > 0 and documents.gate_probabilities is not None:
-            losses['load_balance'] = load_balance(
-                documents.gate_probabilities, self.embedder.settings['top_k'], summed_over_ranks
-            )
+                seen = logits.masked_fill(other_level, torch.finfo(logits.dtype).min)
+                total = total + weight * nn.functional.cross_entropy(seen, codes)
+        losses['documents'] = total
         return losses
 
     def _code_losses(self, items: ItemBatch, candidates: Readings) -> dict[str, Tensor]:
@@ -383,9 +381,7 @@ class TextModule(TrainableCheckpoint):
             if self.margin > 0:
                 radii = radius(anchors, self.curvature)
                 positive = positive + adaptive_margin(radii, self.margin, self.curvature)
-            negative = distance(
-                anchors.unsqueeze(1), tangent[items.negatives], self.curvature
-            )
+            negative = distance(anchors.unsqueeze(1), tangent[items.negatives], self.curvature)
             counted = items.hardness > 0
             losses['items'] = info_nce(positive, negative, self.item_temperature, counted)
         if weights.hierarchy_fit > 0:
@@ -408,15 +404,18 @@ class TextModule(TrainableCheckpoint):
             [getattr(self.weights, name) * value for name, value in losses.items()]
         ).sum()
 
+    @torch.no_grad()
     def on_train_epoch_start(self) -> None:
-        if self.negatives.strategy == 'sadc' and self.negatives.false_negatives != 'off':
-            plan = plan_at(self.negatives, self._progress(), self.clock.ends)
-            if plan.without_false_negatives and self.weighing.are_due(self.current_epoch):
-                with torch.no_grad():
-                    points: Readings = self.points(self.embedder.projection)
-                self.weighing.cluster(
-                    points.tangent[self.leaves], self.curvature, self.current_epoch
-                )
+        if self.negatives.strategy != 'sadc':
+            return
+        plan, epoch = plan_at(self.negatives, self._progress(), self.clock.ends), self.current_epoch
+        if plan.without_false_negatives and self.weighing.are_due(epoch):
+            points: Readings = self.points(self.embedder.projection)
+            self.weighing.cluster(points.tangent[self.leaves], self.curvature, epoch)
+        if plan.by_router > 0 and self._cache is not None and self.weighing.gates_are_due(epoch):
+            features = self._document_features(self._cache)[self.leaves]
+            gates = self.embedder.fusion(features.flatten(start_dim=1)).gate_probabilities
+            self.weighing.route(gates, epoch)
 
     def on_train_batch_start(self, batch: StepBatch, batch_idx: int) -> None:
         # Dropout becomes a function of shard and step: exact on resume without storing every rank's

@@ -41,26 +41,36 @@ class Weighed(NamedTuple):
 class NegativeWeights(nn.Module):
     """Weighs the leaves as negatives of phrases, and keeps the clusters that this needs.
 
-    The clusters go with a checkpoint; relations are read again.
+    Clusters and gates go with a checkpoint; relations are read again.
 
     Attributes:
         labels: int64 (L,), the cluster of each leaf; -1 before the first clustering.
         clustered: int64 scalar, the epoch of the last clustering; -1 before the first.
+        gates: (L, E), the gate of each leaf's document over the E experts.
+        routed: int64 scalar, the epoch in which the gates were read; -1 before.
     """
 
     half_steps: Tensor
     apart: Tensor
     labels: Tensor
     clustered: Tensor
+    gates: Tensor
+    routed: Tensor
 
     def __init__(
-        self, index: RelationIndex, leaves: Tensor, settings: NegativeSettings, seed: int
+        self,
+        index: RelationIndex,
+        leaves: Tensor,
+        settings: NegativeSettings,
+        seed: int,
+        experts: int = 0,
     ) -> None:
         """Args:
         index: the edition's relations.
         leaves: int64 (L,), indices of the six-digit codes.
         settings: how negatives are weighed.
         seed: of the clusterings.
+        experts: of the model's gate; 0 of a model without one.
         """
         super().__init__()
         self.settings = settings
@@ -76,6 +86,8 @@ class NegativeWeights(nn.Module):
             self.register_buffer(name, tensor, persistent=False)
         self.register_buffer('labels', torch.full((len(leaves),), -1))
         self.register_buffer('clustered', torch.tensor(-1))
+        self.register_buffer('gates', torch.zeros(len(leaves), experts))
+        self.register_buffer('routed', torch.tensor(-1))
 
     @torch.no_grad()
     def forward(
@@ -114,10 +126,13 @@ class NegativeWeights(nn.Module):
         shares = {'negatives_by_distance': plan.by_distance, 'negatives_by_router': plan.by_router}
         if divergence is None:
             # Without a gate all that is mined is mined by distance.
-            shares = {'negatives_by_distance': plan.by_distance + plan.by_router}
+            shares = {
+                'negatives_by_distance': plan.by_distance + plan.by_router,
+                'negatives_by_router': 0.0,
+            }
         total = _mean_one(weight, allowed)
         mined = (1 - sum(shares.values())) * total
-        for share, hardness in zip(shares.values(), (distance, divergence), strict=False):
+        for share, hardness in zip(shares.values(), (distance, divergence), strict=True):
             if share > 0 and hardness is not None:
                 nearest = _lowest(hardness, allowed, self.settings.hardest)
                 mined = mined + share * _mean_one(nearest.to(total), allowed)
@@ -136,8 +151,29 @@ class NegativeWeights(nn.Module):
 
     def are_due(self, epoch: int) -> bool:
         """Return whether the leaves are to be clustered (again) in this epoch."""
-        last = int(self.clustered)
+        return self._is_old(self.clustered, epoch)
+
+    def gates_are_due(self, epoch: int) -> bool:
+        """Return whether the gates of the leaves are to be read (again) in this epoch."""
+        return self.gates.shape[1] > 0 and self._is_old(self.routed, epoch)
+
+    def _is_old(self, made: Tensor, epoch: int) -> bool:
+        last = int(made)
         return last < 0 or epoch - last >= self.settings.every
+
+    @torch.no_grad()
+    def route(self, gates: Tensor, epoch: int) -> None:
+        """Keep the gates (L, E) of the leaves' documents."""
+        self.gates.copy_(gates)
+        self.routed.fill_(epoch)
+
+    def divergence(self, gates: Tensor | None) -> Tensor | None:
+        """Return how differently phrases (B, E) and leaves are routed: (B, L); None without gates
+        to compare.
+        """
+        if gates is None or int(self.routed) < 0:
+            return None
+        return router_divergence(gates.detach(), self.gates, self.settings.router_measure)
 
     @torch.no_grad()
     def cluster(self, tangent: Tensor, curvature: float, epoch: int) -> None:
@@ -196,7 +232,7 @@ def _mean_one(weight: Tensor, allowed: Tensor) -> Tensor:
 
 
 def _shared(weight: Tensor, first: Tensor, second: Tensor, share: float) -> Tensor:
-    """Return weights (B, L) of which `first` has a share of each row's sum and `second` the rest."""
+    """Return weights (B, L): `first` has a share of each row's sum, and `second` the rest."""
     result = torch.zeros_like(weight)
     for chosen, part in ((first, share), (second, 1 - share)):
         own = weight.masked_fill(~chosen, 0.0)

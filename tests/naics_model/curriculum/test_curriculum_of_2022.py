@@ -12,9 +12,8 @@ import pytest
 from naics_model.corpus.descriptions import build_descriptions, taxonomy_of
 from naics_model.corpus.editions import edition
 from naics_model.curriculum.checks import triplet_rows
-from naics_model.curriculum.pool import compose
 from naics_model.curriculum.quotas import mix_of, shortfall
-from naics_model.curriculum.sampler import TripletBatch, TripletSampler
+from naics_model.curriculum.sampler import TripletSampler
 from naics_model.curriculum.stage import load_stage
 from naics_model.taxonomy.distances import distance_table
 from naics_model.triplets.build import build_triplets, open_published_view
@@ -60,43 +59,34 @@ def test_every_bucket_of_a_built_in_stage_comes_within_five_points(
     assert sampler.pairs.too_few == 0
     assert shortfall(sampler.requested_mix, sampler.expected_mix) is None
     drawn = _mix(sampler.draw(20_000).hardness)
-    pools = [compose(sampler, pool_size=256, items=512).hardness for _ in range(10)]
-    pooled = _mix(np.concatenate(pools))
     for level, share in sampler.requested_mix.items():
         assert abs(sampler.expected_mix[level] - share) < 0.05
         assert abs(drawn[level] - share) < 0.05
-        assert abs(pooled[level] - share) < 0.05
 
 
 @pytest.mark.parametrize('ranks', [2, 4])
 @pytest.mark.parametrize('name', STAGES)
-def test_ranks_share_the_pairs_of_their_pools_out_and_keep_the_mix(
+def test_ranks_share_the_pairs_out_and_keep_the_mix(
     index: RelationIndex, name: str, ranks: int
 ) -> None:
     stage = load_stage(name)
-    # The pools of the profiles cpu and gpu.
-    for pool_size, items, pools in ((64, 256, 40), (256, 2048, 5)):
-        counts, drawn = np.zeros(9, np.int64), []
-        for rank in range(ranks):
-            sampler = TripletSampler(index, stage, seed=1, rank=rank, world_size=ranks)
-            pairs = []
-            for _ in range(pools):
-                pool = compose(sampler, pool_size=pool_size, items=items)
-                counts += np.bincount(pool.hardness.ravel(), minlength=9)
-                pairs.append(pool.codes[pool.anchor] * len(index) + pool.codes[pool.positive])
-            drawn.append(np.unique(np.concatenate(pairs)))
-        assert len(np.unique(np.concatenate(drawn))) == sum(map(len, drawn))
-        for level, share in mix_of(counts).items():
-            assert abs(share - sampler.requested_mix[level]) < 0.05
+    counts, drawn = np.zeros(9, np.int64), []
+    for rank in range(ranks):
+        batch = TripletSampler(index, stage, seed=1, rank=rank, world_size=ranks).draw(10_000)
+        counts += np.bincount(batch.hardness.ravel(), minlength=9)
+        drawn.append(np.unique(batch.anchor * len(index) + batch.positive))
+    assert len(np.unique(np.concatenate(drawn))) == sum(map(len, drawn))
+    for level, share in mix_of(counts).items():
+        assert abs(share - stage.bucket_percentages.get(level, 0.0)) < 0.05
 
 
 def test_sampled_items_have_the_hardness_of_the_definition(
     index: RelationIndex, brute_hardness: Callable
 ) -> None:
     for name in STAGES:
-        for batch in _batches(index, name, 40):
-            for a, p, negatives, hardness in zip(*batch, strict=True):
-                assert [brute_hardness(index, a, p, n) for n in negatives] == hardness.tolist()
+        batch = TripletSampler(index, load_stage(name), seed=1).draw(80)
+        for a, p, negatives, hardness in zip(*batch, strict=True):
+            assert [brute_hardness(index, a, p, n) for n in negatives] == hardness.tolist()
 
 
 @pytest.mark.slow
@@ -148,7 +138,7 @@ def test_all_triplets_of_2022(folder: Path, index: RelationIndex) -> None:
     assert json.loads(plan[0][1])['io']['total_bytes_read'] < summary.bytes / 10
 
     # Every negative of the samplers, looked up by anchor, positive, negative and hardness.
-    batches = [batch for name in STAGES for batch in _batches(index, name, 1024)]
+    batches = [TripletSampler(index, load_stage(name), seed=1).draw(2048) for name in STAGES]
     columns = [triplet_rows(index, batch) for batch in batches]
     rows = {name: np.concatenate([each[name] for each in columns]) for name in columns[0]}
     assert absent_rows(triplets, rows).is_empty()
@@ -157,18 +147,3 @@ def test_all_triplets_of_2022(folder: Path, index: RelationIndex) -> None:
 
 def _mix(hardness: np.ndarray) -> dict[int, float]:
     return mix_of(np.bincount(hardness.ravel(), minlength=9))
-
-
-def _batches(index: RelationIndex, name: str, items: int) -> list[TripletBatch]:
-    """A draw and a pool of a stage, both as code indices."""
-    sampler = TripletSampler(index, load_stage(name), seed=1)
-    pool = compose(sampler, pool_size=256, items=items)
-    return [
-        sampler.draw(items),
-        TripletBatch(
-            pool.codes[pool.anchor],
-            pool.codes[pool.positive],
-            pool.codes[pool.negatives],
-            pool.hardness,
-        ),
-    ]

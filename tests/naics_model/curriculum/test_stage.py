@@ -46,20 +46,25 @@ def add(folder: Path, file: str, **changes: object) -> Path:
 
 
 @pytest.mark.parametrize(
-    ('name', 'levels', 'farthest', 'shares'),
+    ('name', 'levels', 'farthest', 'shares', 'rates'),
     [
-        ('01_stage_easy', (6,), 2.0, {1: 0.875, 2: 0.125}),
-        ('02_stage_medium', (5, 6), 3.0, {1: 0.50, 2: 0.25, 5: 0.15, 6: 0.10}),
+        ('01_stage_easy', (6,), 2.0, {1: 0.875, 2: 0.125}, (1.0, 0.67)),
+        ('02_stage_medium', (5, 6), 3.0, {1: 0.50, 2: 0.25, 5: 0.15, 6: 0.10}, (0.67, 0.33)),
         (
             '03_stage_hard',
             (2, 3, 4, 5, 6),
             None,
             {1: 0.40, 2: 0.20, 3: 0.10, 4: 0.10, 5: 0.10, 6: 0.05, 8: 0.05},
+            (0.33, 0.0),
         ),
     ],
 )
 def test_the_built_in_stages(
-    name: str, levels: tuple[int, ...], farthest: float | None, shares: dict[int, float]
+    name: str,
+    levels: tuple[int, ...],
+    farthest: float | None,
+    shares: dict[int, float],
+    rates: tuple[float, float],
 ) -> None:
     stage = load_stage(name)
     assert stage.name == name
@@ -67,12 +72,15 @@ def test_the_built_in_stages(
     assert stage.positive_distance_max == farthest
     assert stage.bucket_percentages == shares
     assert stage.k_negatives == 16
+    # Where one stage ends, the next goes on.
+    assert (stage.rate_start, stage.rate_end) == rates
 
 
 def test_a_stage_of_ones_own_is_found_by_path(write: Callable[..., str]) -> None:
     stage = load_stage(write())
     assert stage.name == 'mine'
     assert stage.max_positives is None
+    assert (stage.rate_start, stage.rate_end) == (1.0, 0.0)
 
 
 @pytest.mark.parametrize('configured', [True, False])
@@ -190,6 +198,7 @@ def test_one_ending_of_the_file_alone_is_known(tmp_path: Path) -> None:
         ({'difficulty_buckets': [1, 9]}, 'difficulty_buckets.1 is 9'),
         ({'negatives': 3}, 'negatives is not a key of a stage, which are name, positive_levels'),
         ({'k_negatives': 0}, 'k_negatives is 0'),
+        ({'rate_start': 1.5}, 'rate_start is 1.5, but .* less than or equal to 1'),
         ({'k_negatives': 2.5}, 'k_negatives is 2.5'),
         ({'k_negatives': 65_536}, 'k_negatives is 65536, but .* less than or equal to 65535'),
         ({'max_positives': 10**30}, 'max_positives is 1000.*, but .* equal to 65535'),

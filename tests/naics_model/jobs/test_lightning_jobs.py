@@ -36,7 +36,7 @@ from naics_model.jobs.lightning import (
     require_finite,
     within_steps,
 )
-from naics_model.jobs.optimiser import parameter_groups, warmup_cosine
+from naics_model.jobs.optimiser import linear_between, parameter_groups, warmup_cosine
 from naics_model.jobs.reporting import Reporter, open_reporter
 from naics_model.jobs.resume import Attempt, require_checkpoint
 from naics_model.jobs.seeds import derived_seed
@@ -527,6 +527,18 @@ def test_the_learning_rate_climbs_and_falls_to_nothing() -> None:
     assert shape[12] == pytest.approx(0.5)
     assert shape[20] == pytest.approx(0.0)
     assert all(a > b for a, b in pairwise(shape[4:]))
+
+
+def test_the_learning_rate_moves_on_a_line_from_stage_to_stage() -> None:
+    shape = [linear_between(step, warmup=4, total=20, start=0.8, end=0.4) for step in range(21)]
+    # A fifth of the line at the first step, and all of it from the fifth on.
+    assert shape[0] == pytest.approx(0.8 / 5)
+    assert shape[2] == pytest.approx((0.8 - 0.02 * 2) * 3 / 5)
+    assert shape[4:] == pytest.approx([0.8 - 0.02 * step for step in range(4, 21)])
+    following = linear_between(0, warmup=0, total=20, start=0.4, end=0.0)
+    assert following == pytest.approx(shape[20])
+    # Of a fit that is no longer than its warmup, too.
+    assert 0 < linear_between(0, warmup=0, total=0, start=1.0, end=0.0) <= 1
 
 
 def test_seeds_differ_by_purpose_and_repeat() -> None:

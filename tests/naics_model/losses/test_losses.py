@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from naics_model.geometry import lorentz
 from naics_model.losses.anchoring import anchoring
-from naics_model.losses.contrastive import dcl, info_nce
+from naics_model.losses.contrastive import info_nce
 from naics_model.losses.hierarchy import hierarchy_fit
 from naics_model.losses.load_balance import load_balance
-from naics_model.losses.multi_level import multi_level
+from naics_model.losses.phrases import tree_cross_entropy
 from naics_model.losses.radius import LADDER, radius_ladder
-from naics_model.losses.ranking import lambda_rank
 from naics_model.losses.triplet import hyperbolic_triplet
 
 
@@ -61,65 +57,11 @@ def test_info_nce_gradients_pull_the_positive_and_push_the_negatives() -> None:
     assert torch.isfinite(temperature.grad)
 
 
-def test_dcl_by_hand() -> None:
-    positive = torch.tensor([1.0, 2.0])
-    negative = torch.tensor([[2.0, 3.0], [2.0, 2.0]])
-    first = 2 + math.log(math.exp(-4) + math.exp(-6))
-    second = 4 + math.log(2 * math.exp(-4))
-    expected = torch.tensor((first + second) / 2)
-    torch.testing.assert_close(dcl(positive, negative, 0.5), expected)
-
-
-@given(seed=st.integers(0, 2**16), temperature=st.floats(0.3, 5.0))
-def test_dcl_is_info_nce_without_the_positive_in_the_denominator(
-    seed: int, temperature: float
-) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    positive = 6 * torch.rand(1, generator=generator, dtype=torch.float64)
-    negative = 6 * torch.rand(1, 5, generator=generator, dtype=torch.float64)
-    mask = torch.rand(1, 5, generator=generator) < 0.7
-    mask[0, 0] = True
-    coupled = info_nce(positive, negative, temperature, mask)
-    decoupled = dcl(positive, negative, temperature, mask)
-    torch.testing.assert_close(coupled.expm1().log(), decoupled)
-
-
-def test_dcl_keeps_its_gradient_where_the_positive_is_nearest() -> None:
-    gradients = []
-    for loss in (info_nce, dcl):
-        positive = torch.tensor([0.5], requires_grad=True)
-        loss(positive, torch.tensor([[7.0, 9.0]]), 0.5).backward()
-        assert positive.grad is not None
-        gradients.append(positive.grad.item())
-    assert gradients[0] < 1e-4
-    assert gradients[1] == pytest.approx(1 / 0.5)
-
-
-def test_dcl_leaves_rows_without_negatives_out_of_the_mean() -> None:
-    positive = torch.tensor([1.0, 5.0, 2.0], requires_grad=True)
-    negative = torch.tensor([[0.2, 3.0], [3.0, 0.2], [4.0, 0.2]], requires_grad=True)
-    temperature = torch.tensor(1.0, requires_grad=True)
-    mask = torch.tensor([[False, True], [False, False], [True, False]])
-    with torch.autograd.set_detect_anomaly(True):  # no NaN on the way, either
-        loss = dcl(positive, negative, temperature, mask)
-        loss.backward()
-    assert loss.item() == pytest.approx(((1 - 3) + (2 - 4)) / 2)
-    assert positive.grad is not None
-    assert negative.grad is not None
-    assert temperature.grad is not None
-    torch.testing.assert_close(positive.grad, torch.tensor([0.5, 0.0, 0.5]))
-    torch.testing.assert_close(negative.grad, -0.5 * mask)
-    torch.testing.assert_close(temperature.grad, torch.tensor(2.0))
-
-
 @pytest.mark.parametrize('k', [0, 3])
-@pytest.mark.parametrize('loss', [info_nce, dcl])
-def test_a_batch_without_negatives_costs_nothing_and_has_no_gradient(
-    loss: Callable[..., torch.Tensor], k: int
-) -> None:
+def test_a_batch_without_negatives_costs_nothing_and_has_no_gradient(k: int) -> None:
     positive = torch.tensor([1.0, 2.0], requires_grad=True)
     negative = torch.ones(2, k, requires_grad=True)
-    value = loss(positive, negative, 0.5, torch.zeros(2, k, dtype=torch.bool))
+    value = info_nce(positive, negative, 0.5, torch.zeros(2, k, dtype=torch.bool))
     value.backward()
     assert value.item() == 0.0
     for leaf in (positive, negative):
@@ -127,34 +69,9 @@ def test_a_batch_without_negatives_costs_nothing_and_has_no_gradient(
         assert not leaf.grad.any()
 
 
-@pytest.mark.parametrize('loss', [info_nce, dcl])
-def test_a_distance_that_is_no_number_is_not_hidden(loss: Callable[..., torch.Tensor]) -> None:
+def test_a_distance_that_is_no_number_is_not_hidden() -> None:
     negative = torch.tensor([[torch.nan, torch.nan], [1.0, 2.0]])
-    assert loss(torch.ones(2), negative, 0.5, torch.ones(2, 2, dtype=torch.bool)).isnan()
-
-
-@pytest.mark.parametrize('curvature', [0.0, 0.25, 1.0, 4.0])
-def test_dcl_is_bounded_by_the_soft_clip(curvature: float) -> None:
-    # The worst cases, however long the vectors get: both ends of one line through the origin.
-    k, temperature = 16, 0.5
-    end = lorentz.soft_clip(torch.tensor([[1e4, 0.0, 0.0]]), 6.0, curvature)
-    apart = lorentz.distance(end, -end, curvature)
-    bound = 12 * float(lorentz.unit_length(curvature)) / temperature
-    lowest = dcl(torch.zeros(1), apart.expand(1, k), temperature).item()
-    highest = dcl(apart, torch.zeros(1, k), temperature).item()
-    assert lowest == pytest.approx(math.log(k) - bound, rel=1e-4)
-    assert highest == pytest.approx(math.log(k) + bound, rel=1e-4)
-
-
-@given(seed=st.integers(0, 2**16), length=st.floats(0.1, 1e4), curvature=st.floats(0.1, 4.0))
-def test_dcl_of_clipped_points_keeps_within_its_bounds(
-    seed: int, length: float, curvature: float
-) -> None:
-    v = length * torch.randn(6, 3, generator=torch.Generator().manual_seed(seed))
-    clipped = lorentz.soft_clip(v, 6.0, curvature)
-    distances = lorentz.pairwise_distance(clipped, clipped, curvature)
-    loss = dcl(distances[:1, 1], distances[:1, 2:], 0.5).item()
-    assert abs(loss - math.log(4)) <= 12 / curvature**0.5 / 0.5 * (1 + 1e-5)
+    assert info_nce(torch.ones(2), negative, 0.5, torch.ones(2, 2, dtype=torch.bool)).isnan()
 
 
 def test_hierarchy_fit_by_hand() -> None:
@@ -260,12 +177,10 @@ def test_all_losses_are_finite_with_gradients_on_duplicated_codes(
     radii = lorentz.radius(v, curvature)
     tree = torch.full((12, 12), 2)
     tree.fill_diagonal_(0)
-    common = torch.arange(12).unsqueeze(0) % 6 % 3 + torch.zeros(12, 1, dtype=torch.int64)
+    below = torch.eye(6, dtype=torch.bool)[:, None, :]
     total = (
         info_nce(distances[0:4, 6].clone(), distances[0:4, 0:6], 0.5)
-        + dcl(distances[0:4, 6].clone(), distances[0:4, 0:6], 0.5)
-        + multi_level(distances, common, 0.5)
-        + lambda_rank(distances, 2.0**common - 1, k=10)
+        + tree_cross_entropy(-distances[:6, 6:], below, (1.0,)).mean()
         + hierarchy_fit(distances, tree, torch.tensor(0.3))
         + radius_ladder(radii, torch.full((12,), 6))
         + hyperbolic_triplet(distances[0, 6:8], distances[0, 8:10], radii[:2], 1.0, curvature)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 import yaml
 
 from naics_model.curriculum.stage import Stage
-from naics_model.encoder.tokens import TokenCache, build_token_cache
+from naics_model.encoder.tokens import DOCUMENT, TokenCache, build_token_cache
 from naics_model.storage.files import write_parquet
 from naics_model.taxonomy.distances import distance_table
 from naics_model.taxonomy.tree import Taxonomy, parent_of
-from naics_model.training.data import DataSettings
+from naics_model.training.data import DataSettings, StepDataModule
+from naics_model.training.phrases import read_phrases
 from naics_model.triplets.relation_index import RelationIndex, build_relation_index
 
 WORDS = [
@@ -83,27 +86,26 @@ SCHEMA = {
 }
 
 
-ACTIVITIES_SCHEMA = {
-    'text': pl.String,
-    'code': pl.String,
-    'split': pl.String,
-    'verbatim': pl.Boolean,
-}
+PHRASES_SCHEMA = dict.fromkeys(('text', 'code', 'source', 'split'), pl.String)
 
 
-def activities(codes: list[str]) -> list[dict[str, object]]:
-    """Three entries of each six-digit code but the last, which has none; the third held out."""
-    return [
-        {
-            'text': f'{WORDS[int(code[-1])]} {verb} {code[:-1]}',
-            'code': code,
-            'split': 'heldout' if verb == 'hidden' else 'train',
-            'verbatim': False,
-        }
+def phrases(codes: list[str]) -> list[dict[str, object]]:
+    """Three entries of each six-digit code but the last, which has none, one of them set aside;
+    the title of every code, and a clause of each four-digit one.
+    """
+    rows = [
+        (f'{WORDS[int(code[-1])]} {verb} {code[:-1]}', code, 'entry', split)
         for code in codes
         if len(code) == 6 and code != codes[-1]
-        for verb in ('making', 'selling', 'hidden')
+        for verb, split in (('making', 'train'), ('selling', 'train'), ('keeping', 'validation'))
     ]
+    rows += [(describe(code, codes)['title'], code, 'title', 'train') for code in codes]
+    rows += [
+        (f'all kinds of {describe(code, codes)["title"]}', code, 'description', 'train')
+        for code in codes
+        if len(code) == 4
+    ]
+    return [dict(zip(PHRASES_SCHEMA, row, strict=True)) for row in rows]
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class SmallEdition:
     """The input files of a job on the synthetic edition."""
 
     descriptions: Path
-    activities: Path
+    phrases: Path
     relation_index: Path
     token_cache: Path
 
@@ -130,13 +132,13 @@ def edition(tmp_path_factory: pytest.TempPathFactory) -> SmallEdition:
     codes = small_codes()
     files = SmallEdition(
         folder / 'descriptions.parquet',
-        folder / 'activities.parquet',
+        folder / 'phrases.parquet',
         folder / 'relation_index.safetensors',
         folder / 'token_cache.safetensors',
     )
     rows = [describe(code, codes) for code in codes]
     write_parquet(pl.DataFrame(rows, schema=SCHEMA), files.descriptions)
-    write_parquet(pl.DataFrame(activities(codes), schema=ACTIVITIES_SCHEMA), files.activities)
+    write_parquet(pl.DataFrame(phrases(codes), schema=PHRASES_SCHEMA), files.phrases)
     distances = folder / 'distances.parquet'
     write_parquet(distance_table(Taxonomy.from_codes(codes)), distances)
     build_relation_index(files.descriptions, distances, files.relation_index)
@@ -168,15 +170,30 @@ def stage_file(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def data_settings(edition: SmallEdition) -> DataSettings:
     return DataSettings(
         edition.relation_index,
         edition.token_cache,
-        edition.activities,
-        pool_size=24,
-        items_per_step=32,
-        queries_per_step=10,
+        edition.phrases,
+        phrases_per_step=20,
+        other_share=0.4,
+        documents_per_step=6,
+        items_per_step=16,
         steps_per_epoch=5,
-        val_steps=2,
+        val_phrases=16,
     )
+
+
+@pytest.fixture(scope='session')
+def make_data(
+    edition: SmallEdition, stage: Stage, data_settings: DataSettings
+) -> Callable[..., StepDataModule]:
+    """Make a data module of the edition, with other settings where they are given."""
+    phrases = read_phrases(edition.phrases, edition.index.codes, 'tiny-random')
+
+    def build(settings: DataSettings = data_settings, **options: Any) -> StepDataModule:
+        given = {'channels': [DOCUMENT], 'seed': 7, 'phrases': phrases, 'stage': stage, **options}
+        return StepDataModule(edition.index, edition.cache, settings=settings, **given)
+
+    return build

@@ -28,15 +28,12 @@ DOCUMENT = (Path(__file__).parents[3] / 'docs' / 'clusters.md').read_text(encodi
 TINY = [
     '--model.backbone=tiny-random',
     '--model.hyperbolic_dim=8',
-    '--data.pool_size=24',
-    '--data.items_per_step=32',
-    '--data.queries_per_step=16',
+    '--data.phrases_per_step=20',
+    '--data.documents_per_step=6',
+    '--data.items_per_step=16',
     '--data.steps_per_epoch=3',
-    '--data.val_steps=1',
+    '--data.val_phrases=20',
     '--trainer.max_epochs=2',
-    # What looks at all codes of a process's step at once is another sum over more processes.
-    '--model.weights.load_balance=0',
-    '--model.weights.activities=0',
 ]
 # As Slurm's own: a process on each node, with the node's number; all end when one fails. What it is
 # not told to know it refuses.
@@ -161,7 +158,7 @@ def run_script(folder: Path, job: list[str]) -> tuple[int, str]:
 def fit(edition: Any, stage_file: Path, run_dir: Path) -> list[str]:
     inputs = ['--data.relation_index', edition.relation_index]
     inputs += ['--data.token_cache', edition.token_cache]
-    inputs += ['--data.activities', edition.activities]
+    inputs += ['--data.phrases', edition.phrases]
     where = ['--curriculum', stage_file, '--run_dir', run_dir]
     return [
         'naics_model.training',
@@ -204,7 +201,7 @@ def test_the_command_for_each_machine_is_understood() -> None:
     assert (config.run_dir, config.curriculum) == (stage, STAGES['stage_1_easy'])
     assert config.data.relation_index == edition.relation_index
     assert config.data.token_cache == edition.token_cache
-    assert config.data.activities == edition.activities
+    assert config.data.phrases == edition.phrases
 
 
 @pytest.mark.parametrize('wrong', ['--rdzv-backnd=c10d', '--nodes=2'])

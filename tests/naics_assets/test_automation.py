@@ -278,7 +278,7 @@ def test_models_wait_for_all_data_and_then_are_made_in_one_run(world: World) -> 
 def test_models_of_an_edition_that_nobody_has_trained_or_that_were_cancelled_wait(
     world: World,
 ) -> None:
-    read = ['relation_index', 'token_cache', 'activities']
+    read = ['relation_index', 'token_cache', 'phrases']
     world.run('2022', *read, 'stage_1_easy', 'stage_2_medium')
     assert world.tick(MODEL_SENSOR) == {}
     world.run('2017', *read)

@@ -33,22 +33,23 @@ GRAPH = {
     },
     'tokens': {'token_cache': {'descriptions'}},
     'training': {
-        'stage_1_easy': {'relation_index', 'token_cache', 'activities'},
-        'stage_2_medium': {'relation_index', 'token_cache', 'activities', 'stage_1_easy'},
-        'stage_3_hard': {'relation_index', 'token_cache', 'activities', 'stage_2_medium'},
+        'stage_1_easy': {'relation_index', 'token_cache', 'phrases'},
+        'stage_2_medium': {'relation_index', 'token_cache', 'phrases', 'stage_1_easy'},
+        'stage_3_hard': {'relation_index', 'token_cache', 'phrases', 'stage_2_medium'},
         'text_embeddings': {'stage_3_hard', 'token_cache', 'descriptions'},
     },
     'refinement': {
-        'refined_embeddings': {'text_embeddings', 'stage_3_hard', 'descriptions', 'activities'}
+        'refined_embeddings': {'text_embeddings', 'stage_3_hard', 'descriptions', 'phrases'}
     },
     'evaluation': {
         'baselines': {'descriptions', 'activities', 'code_splits'},
-        'text_evaluation': {'text_embeddings', 'descriptions', 'activities'},
+        'text_evaluation': {'text_embeddings', 'descriptions', 'activities', 'phrases'},
         'refined_evaluation': {
             'refined_embeddings',
             'text_evaluation',
             'descriptions',
             'activities',
+            'phrases',
         },
         'evaluation_report': {
             'stage_1_easy',

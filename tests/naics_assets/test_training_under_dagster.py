@@ -227,7 +227,8 @@ def data(new_tracker: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
     place = Place(tmp_path_factory.mktemp('data'))
     shutil.copy(new_tracker, place.folder)
     assets = ('codes_workbook', 'descriptions_workbook', 'cross_references_workbook')
-    assets += ('index_workbook', 'descriptions', 'activities', 'distances', 'triplets')
+    assets += ('index_workbook', 'descriptions', 'activities', 'phrases', 'distances')
+    assets += ('triplets',)
     with place.run(*assets, 'relation_index', 'token_cache') as run:
         assert run.wait(PATIENCE) == 0, place.said()
     return place
@@ -280,7 +281,7 @@ def test_a_fit_of_two_ranks_is_told_of_and_closed(whole: Place) -> None:
     names = {made_from.dataset.name for made_from in run.inputs.dataset_inputs}
     assert run.data.params['trainer.max_epochs'] == '4'
     assert {'train/loss', 'mix/hardness_1', 'best_val_loss', 'seconds'} <= set(run.data.metrics)
-    assert names == {f'{name} · sample' for name in ('relation_index', 'token_cache', 'activities')}
+    assert names == {f'{name} · sample' for name in ('relation_index', 'token_cache', 'phrases')}
     client = MlflowClient(whole.tracking_uri)
     models = client.search_logged_models([run.info.experiment_id])
     [exported] = [model for model in models if model.model_type == 'exported']

@@ -134,4 +134,7 @@ def test_variants_are_trained_measured_and_compared_and_it_goes_on_where_it_was(
     assert Path(trained['files']['checkpoint']['path']).name == 'last.ckpt'
     read = trained['details']['settings']['data']
     assert 'ablation/tokens' in read['token_cache']
-    assert 'ablation/corpus' in read['activities']
+    assert 'ablation/corpus' in read['phrases']
+    phrases = pl.read_parquet(read['phrases'])
+    assert not set(phrases['text']) & set(asked['text'])
+    assert len(phrases) > 0.5 * len(pl.read_parquet(sample.view('warm').phrases))

@@ -20,6 +20,7 @@ from naics_model.errors import DataError
 from naics_model.geometry.lorentz import pairwise_distance
 from naics_model.jobs.reporting import open_reporter
 from naics_model.protocols.protocol import PROTOCOLS
+from naics_model.protocols.view import build_view
 from naics_model.storage.files import read_json, write_parquet
 from naics_model.storage.layout import EditionFolder
 from naics_model.training.cli import PROFILES
@@ -94,14 +95,23 @@ def test_what_each_protocol_asks(sample: EditionFolder, tmp_path: Path) -> None:
     codes = pl.read_parquet(sample.descriptions)
     points = model.encode(codes['title'].to_list())
     run = EditionFolder(tmp_path, 'run')
-    write_parquet(embedding_table(codes, points, 1.0), embeddings_of(run, 'embeddings'))
+    table = embedding_table(codes, points.tangent, 1.0, points.unit)
+    write_parquet(table, embeddings_of(run, 'embeddings'))
+    asked = ('cold', 'warm', 'heldout_subtrees')
+    views = {name: build_view(sample, PROTOCOLS[name], TINY) for name in asked}
     groups = {
-        name: {key.split('/')[0] for key in measure(sample, run, PROTOCOLS[name], print)}
-        for name in ('cold', 'warm', 'heldout_subtrees')
+        name: {
+            key.split('/')[0] for key in measure(sample, views[name], run, PROTOCOLS[name], print)
+        }
+        for name in asked
     }
     assert groups == {
-        'cold': {'structure', 'cold', 'cold_unquoted'},
-        'warm': {'structure', 'warm', 'warm_hard', 'known_warm', 'known_warm_hard'},
+        name: {
+            'structure',
+            *(f'{reading}{name}{part}' for reading in ('', 'flat_', 'known_') for part in parts),
+        }
+        for name, parts in (('cold', ('', '_unquoted')), ('warm', ('', '_hard')))
+    } | {
         # No structure: seen and unseen codes in one figure would say nothing of either.
         'heldout_subtrees': {'heldout_subtrees'},
     }

@@ -56,7 +56,8 @@ def test_seen_and_unseen_codes_are_refined_measured_and_compared(
         for descriptions, _, table in ground.asked.to_embed(run):
             codes = read_parquet(descriptions)
             points = model.encode(codes['title'].to_list())
-            write_parquet(embedding_table(codes, points, 1.0), table)
+            found = embedding_table(codes, points.tangent, 1.0, points.unit)
+            write_parquet(found, table)
         return run
 
     monkeypatch.setattr('naics_model.benchmark.refinement.trained_run', untrained)

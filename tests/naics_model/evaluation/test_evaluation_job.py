@@ -62,13 +62,24 @@ def built(bushy, tmp_path_factory) -> EditionFolder:
     torch.manual_seed(0)
     embedder = NaicsEmbedder('tiny-random', hyperbolic_dim=DIMENSIONS)
     embedder.save_pretrained(folder.stage(LAST_STAGE) / 'model')
-    tangent = embedder.encode(descriptions['title'].to_list())
-    moved = tangent + 0.1 * torch.randn(tangent.shape)
+    phrases = pl.DataFrame(
+        {
+            'text': [f'work {code} of kind {kind}' for code in six for kind in 'bc'],
+            'code': [code for code in six for _ in 'bc'],
+            'split': ['train', 'validation'] * len(six),
+        }
+    )
+    points = embedder.encode(descriptions['title'].to_list())
+    moved = points.tangent + 0.1 * torch.randn(points.tangent.shape)
     write_parquet(descriptions, folder.descriptions)
     write_parquet(activities, folder.activities)
+    write_parquet(phrases, folder.phrases)
     write_parquet(build_code_splits(descriptions), folder.code_splits)
-    write_parquet(embedding_table(descriptions, tangent, 1.0), folder.text_embeddings)
-    write_parquet(embedding_table(descriptions, moved, 1.0), folder.refined_embeddings)
+    for tangent, path in (
+        (points.tangent, folder.text_embeddings),
+        (moved, folder.refined_embeddings),
+    ):
+        write_parquet(embedding_table(descriptions, tangent, 1.0, points.unit), path)
     write_json(
         {
             'metrics': {},
@@ -137,6 +148,8 @@ def test_embeddings_are_measured_with_and_without_what_is_known(measured, what):
     assert groups == {
         *(f'{what}/{group}' for group in own),
         *(f'{what}_nearest/{group}' for group in WARM_GROUPS),
+        # Refinement leaves the flat reading as it is.
+        *(f'text_flat/{group}' for group in WARM_GROUPS if what == 'text'),
     }
     for metric in (*STRUCTURE, *WARM, *EXCLUSIONS):
         assert f'{what}/{metric.key}' in metrics or metric.key == 'structure/worst_distortion'
@@ -144,14 +157,17 @@ def test_embeddings_are_measured_with_and_without_what_is_known(measured, what):
 
 def test_every_held_out_entry_is_answered(measured):
     asked = pl.read_parquet(measured.activities).filter(pl.col('split') == 'heldout')
-    for name in ('answers', 'answers_nearest'):
+    for name in ('answers', 'answers_flat', 'answers_nearest'):
         table = pl.read_parquet(measured.answers('text').with_stem(name))
         assert table.select('text', 'code').equals(asked.select('text', 'code'))
         first = table.filter(pl.col('rank') == 1)
         assert (first['answers'].list.first() == first['code']).all()
         assert table['confidence'].is_between(0, 1).all()
-    share = (pl.read_parquet(measured.answers('text'))['rank'] == 1).mean()
-    assert metrics_of(measured, 'text')['text/warm/hit_at_1'] == pytest.approx(share)
+    metrics = metrics_of(measured, 'text')
+    for method, name in (('text', 'answers'), ('text_flat', 'answers_flat')):
+        ranks = pl.read_parquet(measured.answers('text').with_stem(name))['rank']
+        assert metrics[f'{method}/warm/hit_at_1'] == pytest.approx((ranks == 1).mean())
+        assert metrics[f'{method}/warm/mrr'] == pytest.approx((1 / ranks).mean())
 
 
 def test_what_is_refined_is_asked_the_questions_encoded_before(measured, capsys):
@@ -177,6 +193,7 @@ def test_the_report_gathers_it_all(measured):
         *(f'figures/{name}.png' for name in pictures),
         *(f'{what}/{file}' for what in WHAT for file in ('metrics.json', 'result.json')),
         *(f'{what}/{file}.parquet' for what in WHAT[1:] for file in ('answers', 'answers_nearest')),
+        'text/answers_flat.parquet',
     }
     result = read_json(measured.evaluation / 'result.json')
     for what in WHAT:
@@ -256,7 +273,7 @@ def test_a_result_of_other_files_is_left_out_and_named(measured, tmp_path):
     assert 'The bar.' not in page
 
 
-@pytest.mark.parametrize('changed', ['activities', 'text_embeddings'])
+@pytest.mark.parametrize('changed', ['activities', 'phrases', 'text_embeddings'])
 def test_a_report_of_other_files_than_were_measured_is_refused(measured, tmp_path, capsys, changed):
     shutil.copytree(measured.path, tmp_path / EDITION)
     folder = EditionFolder(tmp_path, EDITION)
@@ -282,7 +299,7 @@ def said_once(capsys: pytest.CaptureFixture[str]) -> str:
     return line
 
 
-@pytest.mark.parametrize('missing', ['text_embeddings', 'descriptions', 'activities'])
+@pytest.mark.parametrize('missing', ['text_embeddings', 'descriptions', 'activities', 'phrases'])
 def test_a_missing_file_is_named(copied, capsys, missing):
     path = copied.file(missing)
     path.unlink()
@@ -316,6 +333,13 @@ def test_embeddings_of_another_space_than_the_models_are_refused(copied, capsys)
     write_parquet(embedding_table(codes, tangent, 2.0), copied.refined_embeddings)
     assert run(copied, 'refined') == 1
     assert 'encodes into another space' in capsys.readouterr().err
+
+
+def test_embeddings_without_the_flat_reading_are_refused(copied, capsys):
+    write_parquet(pl.read_parquet(copied.text_embeddings).drop('unit'), copied.text_embeddings)
+    assert run(copied, 'text') == 1
+    assert 'have no column unit' in capsys.readouterr().err.strip().splitlines()[-1]
+    assert not copied.evaluated('text').exists()
 
 
 def test_activities_of_unknown_codes_are_refused(copied, capsys):

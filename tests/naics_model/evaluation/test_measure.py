@@ -10,18 +10,14 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
+from naics_model.encoder import queries
 from naics_model.encoder.backbones import TINY
 from naics_model.encoder.embedder import NaicsEmbedder
 from naics_model.encoder.queries import check_one_space, encode_texts
 from naics_model.encoder.table import Embeddings
 from naics_model.errors import DataError
-from naics_model.evaluation.measure import (
-    distances_to,
-    nearest_known,
-    points_of,
-    same_codes,
-)
-from naics_model.geometry.lorentz import pairwise_distance
+from naics_model.evaluation.measure import points_of, same_codes
+from naics_model.storage.tensors import read_tensors, write_tensors
 
 TEXTS = ['Growing soybeans', 'Bank', 'Bank for farmers who grow soybeans']
 
@@ -51,35 +47,18 @@ def test_a_flat_table_has_straight_distances_and_plain_radii() -> None:
     np.testing.assert_allclose(points.radius, np.linalg.norm(table.tangent.astype(float), axis=1))
 
 
-@pytest.mark.parametrize('curvature', [0.0, 0.5])
-def test_distances_are_those_of_the_space_however_many_are_asked(curvature: float) -> None:
-    generator = np.random.default_rng(1)
-    queries = generator.normal(size=(5000, 4)).astype(np.float32)
-    points = generator.normal(size=(7, 4)).astype(np.float32)
-    expected = pairwise_distance(
-        torch.from_numpy(queries).double(), torch.from_numpy(points).double(), curvature
-    )
-    np.testing.assert_allclose(distances_to(queries, points, curvature), expected, rtol=1e-5)
-
-
-def test_the_nearest_entry_of_each_code_is_found_and_codes_without_one_are_far() -> None:
-    queries = np.array([[0.0, 0.0], [3.0, 0.0]], np.float32)
-    entries = np.array([[1.0, 0.0], [4.0, 0.0], [2.0, 0.0]], np.float32)
-    found = nearest_known(queries, entries, np.array([2, 0, 2]), 4, 0.0)
-    # Code 1 and 3 have no entry: as far as the entry that is farthest.
-    np.testing.assert_allclose(found, [[4, 4, 1, 4], [1, 2, 1, 2]])
-
-
 def test_texts_are_encoded_once_for_a_model(model: Path, tmp_path: Path) -> None:
     said: list[str] = []
     kept = tmp_path / 'queries.safetensors'
     first = encode_texts(model, TEXTS, kept, said.append)
     expected = NaicsEmbedder.from_pretrained(model).encode(TEXTS)
-    np.testing.assert_allclose(first.of(TEXTS), expected, atol=1e-6)
+    np.testing.assert_allclose(first.of(TEXTS), expected.tangent, atol=1e-6)
+    np.testing.assert_allclose(first.units_of(TEXTS), expected.unit, atol=1e-6)
     np.testing.assert_array_equal(first.of(TEXTS[::-1]), first.tangent[::-1])
     before = kept.read_bytes()
     again = encode_texts(model, TEXTS, kept, said.append)
     np.testing.assert_array_equal(first.tangent, again.tangent)
+    np.testing.assert_array_equal(first.unit, again.unit)
     assert said == [f'3 questions were encoded before: {kept}']
     encode_texts(model, TEXTS[:2], kept, quiet)
     assert kept.read_bytes() == before
@@ -91,7 +70,8 @@ def test_texts_are_added_to_those_that_were_encoded(model: Path, tmp_path: Path)
     both = encode_texts(model, TEXTS[1:], kept, quiet)
     np.testing.assert_array_equal(both.of(TEXTS[:2]), first.of(TEXTS[:2]))
     expected = NaicsEmbedder.from_pretrained(model).encode(TEXTS)
-    np.testing.assert_allclose(both.of(TEXTS), expected, atol=1e-6)
+    np.testing.assert_allclose(both.of(TEXTS), expected.tangent, atol=1e-6)
+    np.testing.assert_allclose(both.units_of(TEXTS), expected.unit, atol=1e-6)
     assert list(encode_texts(model, TEXTS, kept, quiet).place) == TEXTS
 
 
@@ -114,6 +94,26 @@ def test_what_another_model_encoded_or_what_is_damaged_is_made_anew(
     assert not np.allclose(first.tangent, second.tangent)
     kept.write_bytes(b'no arrays')
     np.testing.assert_array_equal(encode_texts(model, TEXTS, kept, quiet).tangent, second.tangent)
+
+
+def test_what_was_encoded_by_other_rules_is_made_anew(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, said = tmp_path / 'queries.safetensors', []
+    first = encode_texts(model, TEXTS, kept, quiet)
+    # As a file of the rules before: its points are in the way, whatever they are.
+    header, tensors = read_tensors(kept, 'questions')
+    assert tensors.keys() == {'unit', 'tangent'}
+    stale = {name: np.zeros_like(value) for name, value in tensors.items()}
+    write_tensors(stale, {**header, 'rules': header['rules'] - 1}, kept)
+    again = encode_texts(model, TEXTS, kept, said.append)
+    assert said == []
+    np.testing.assert_array_equal(again.unit, first.unit)
+    np.testing.assert_array_equal(again.tangent, first.tangent)
+    # The same the other way round: new rules do not take an old file.
+    monkeypatch.setattr(queries, '_RULES', queries._RULES + 1)
+    encode_texts(model, TEXTS, kept, said.append)
+    assert said == []
 
 
 def test_another_space_or_other_codes_are_refused(model: Path, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ MEASURED = {
     **dict.fromkeys(
         ('text', 'refined'), (WARM, WARM_HARD, STRUCTURE, RADIUS, COLLAPSE, EXCLUSIONS)
     ),
-    **dict.fromkeys(('text_nearest', 'refined_nearest'), (WARM, WARM_HARD)),
+    **dict.fromkeys(('text_flat', 'text_nearest', 'refined_nearest'), (WARM, WARM_HARD)),
     **dict.fromkeys(('lexical', 'zero_shot_nearest'), (WARM[:-1], WARM_HARD)),
     **dict.fromkeys(
         ('bm25', 'tfidf', 'zero_shot'),

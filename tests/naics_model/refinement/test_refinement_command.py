@@ -99,7 +99,7 @@ def test_refinement_brings_the_tree_into_the_space(result: Any) -> None:
     assert history[-1]['val/loss'] < history[0]['val/loss']
     by_tree = {'val/hierarchy_fit', 'val/triplet', 'val/radius_ladder', 'val/anchoring'}
     assert by_tree <= set(history[0])
-    assert 'val/activities' not in history[0]
+    assert 'val/phrases' not in history[0]
     assert history[0]['train/curvature_0'] != history[-1]['train/curvature_0']
 
 
@@ -158,7 +158,7 @@ def test_two_ranks_have_the_result_of_one(job: Job) -> None:
 
 @pytest.fixture(scope='module')
 def asked(tmp_path_factory: pytest.TempPathFactory) -> Job:
-    """Codes of all levels with a tiny encoder, and activities in words of their own."""
+    """Codes of all levels with a tiny encoder, and phrases in words of their own."""
     folder = tmp_path_factory.mktemp('asked')
     files = Job(folder / 'descriptions.parquet', folder / 'text.parquet', folder)
     descriptions = pl.DataFrame(
@@ -175,27 +175,30 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Job:
     torch.manual_seed(0)
     encoder = NaicsEmbedder(TINY, hyperbolic_dim=8)
     encoder.save_pretrained(folder / 'model')
-    tangent = encoder.encode(descriptions['title'].to_list())
-    write_parquet(embedding_table(descriptions, tangent, 1.0), files.embeddings)
+    found = encoder.encode(descriptions['title'].to_list())
+    table = embedding_table(descriptions, found.tangent, 1.0, found.unit)
+    write_parquet(table, files.embeddings)
     six = [code for code in CODES if len(code) == 6]
     entries = [(f'{word} {code[::-1]}', code) for code in six for word in ('making', 'selling')]
-    activities = pl.DataFrame(
+    # The titles of sectors are phrases, too, and of no code that can be an answer.
+    above = [(f'title {code}', code) for code in CODES if len(code) == 2]
+    phrases = pl.DataFrame(
         {
-            'text': [text for text, _ in entries],
-            'code': [code for _, code in entries],
-            'split': ['train', 'heldout'] * len(six),
+            'text': [text for text, _ in (*entries, *above)],
+            'code': [code for _, code in (*entries, *above)],
+            'split': ['train', 'validation'] * len(six) + ['train'] * len(above),
         }
     )
-    write_parquet(activities, folder / 'activities.parquet')
+    write_parquet(phrases, folder / 'phrases.parquet')
     return files
 
 
-SEARCH = ('--model.weights.activities=30', '--model.weights.anchoring=0')
+SEARCH = ('--model.weights.phrases=30', '--model.weights.anchoring=0')
 
 
-def with_activities(job: Job) -> list[str]:
+def with_phrases(job: Job) -> list[str]:
     return [
-        f'--activities={job.folder / "activities.parquet"}',
+        f'--phrases={job.folder / "phrases.parquet"}',
         f'--encoder={job.folder / "model"}',
         f'--queries={job.folder / "queries.safetensors"}',
     ]
@@ -203,22 +206,28 @@ def with_activities(job: Job) -> list[str]:
 
 @pytest.fixture(scope='module')
 def refined_for_search(asked: Job) -> Any:
-    done = run(asked.arguments(*with_activities(asked), '--model.edges.exclusions=true', *SEARCH))
+    done = run(asked.arguments(*with_phrases(asked), '--model.edges.exclusions=true', *SEARCH))
     assert done.returncode == 0, done.stderr
     return json.loads((asked.folder / 'run' / 'result.json').read_text())
 
 
-def test_activities_are_found_better_and_held_out_ones_are_never_read(
+def test_phrases_are_found_better_and_those_set_aside_are_never_read(
     refined_for_search: Any, asked: Job
 ) -> None:
     history = refined_for_search['details']['history']
-    # A random encoder leaves little room: it puts all activities of a kind near each other.
-    assert history[-1]['val/activities'] < history[0]['val/activities'] - 0.03
+    # A random encoder leaves little room: it puts all phrases of a kind near each other.
+    assert history[-1]['val/phrases'] < history[0]['val/phrases'] - 0.03
     assert abs(history[-1]['train/repulsion_0']) > 0
-    entries = pl.read_parquet(asked.folder / 'activities.parquet')
-    assert refined_for_search['details']['activities'] == len(entries) / 2
+    phrases = pl.read_parquet(asked.folder / 'phrases.parquet')
+    learned = phrases.filter(pl.col('split') == 'train', pl.col('code').str.len_chars() == 6)
+    assert refined_for_search['details']['phrases'] == len(learned)
     header, _ = read_tensors(asked.folder / 'queries.safetensors', 'queries')
-    assert set(header['texts']) == set(entries.filter(pl.col('split') == 'train')['text'])
+    assert set(header['texts']) == set(learned['text'])
+    # The flat reading is carried over.
+    before = read_embeddings(asked.embeddings)
+    after = read_embeddings(asked.folder / 'run' / 'refined.parquet')
+    assert before.unit is not None
+    np.testing.assert_array_equal(after.unit, before.unit)
 
 
 def test_a_code_that_is_new_is_attached_by_its_text(refined_for_search: Any, asked: Job) -> None:
@@ -251,16 +260,16 @@ def test_a_code_that_is_new_is_attached_by_its_text(refined_for_search: Any, ask
 
 
 @pytest.mark.parametrize('missing', [0, 1, 2])
-def test_activities_encoder_and_queries_go_together(
+def test_phrases_encoder_and_queries_go_together(
     asked: Job, missing: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    some = [word for place, word in enumerate(with_activities(asked)) if place != missing]
+    some = [word for place, word in enumerate(with_phrases(asked)) if place != missing]
     assert run_command(refine, asked.arguments(*some, name='some')) == 1
-    assert '--activities, --encoder and --queries go together' in capsys.readouterr().err
+    assert '--phrases, --encoder and --queries go together' in capsys.readouterr().err
 
 
 def test_a_dry_run_writes_nothing(asked: Job, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = asked.arguments(*with_activities(asked)[:2], name='dry')
+    arguments = asked.arguments(*with_phrases(asked)[:2], name='dry')
     arguments += [f'--queries={asked.folder / "dry.safetensors"}', '--dry-run']
     assert run_command(refine, arguments) == 0
     assert not (asked.folder / 'dry').exists()

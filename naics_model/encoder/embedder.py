@@ -388,7 +388,7 @@ def _distinct(cache: TokenCache, channel: str, rows: NDArray[np.integer]) -> _Te
     """Find the texts of a channel that are the same, among those of some codes."""
     ids, mask, codes = cache.batch(channel, rows)
     _, first, which = np.unique(ids, axis=0, return_index=True, return_inverse=True)
-    return _Texts(rows[codes[first]], mask.sum(axis=1)[first], codes, which)
+    return _Texts(rows[codes[first]].astype(np.int64), mask.sum(axis=1)[first], codes, which)
 
 
 def _on_cpu(output: EmbedderOutput) -> EmbedderOutput:

@@ -84,12 +84,11 @@ class CodePoints(nn.Module):
         """
         path = folder / POINTS_FILE
         header, tensors = read_tensors(path, _WHAT)
+        named = header if isinstance(header, dict) else {}
         try:
-            codes, vectors, offsets = header['codes'], tensors['vectors'], tensors['offsets']
-        except (KeyError, TypeError):
-            raise DataError(
-                f'{path} is not {_WHAT}: name the folder of a model that training has exported.'
-            ) from None
+            codes, vectors, offsets = named['codes'], tensors['vectors'], tensors['offsets']
+        except KeyError as error:
+            raise DataError(f'{path} is not {_WHAT}: it has no {error}.') from None
         if vectors.ndim != 2 or offsets.ndim != 2 or not len(codes) == len(vectors) == len(offsets):
             raise DataError(f'{path} is damaged: it has not one point for each code.')
         points = cls(codes, vectors.shape[1], offsets.shape[1])

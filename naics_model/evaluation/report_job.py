@@ -72,6 +72,7 @@ def write_report(folder: EditionFolder, command: str, reporter: Reporter) -> Eva
         [
             folder.descriptions,
             folder.activities,
+            folder.phrases,
             folder.code_splits,
             folder.text_embeddings,
             folder.refined_embeddings,
@@ -103,6 +104,7 @@ def write_report(folder: EditionFolder, command: str, reporter: Reporter) -> Eva
     inputs = [
         folder.descriptions,
         folder.activities,
+        folder.phrases,
         folder.code_splits,
         folder.text_embeddings,
         folder.refined_embeddings,

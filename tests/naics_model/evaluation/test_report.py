@@ -208,7 +208,7 @@ def test_new_codes_are_told_of_only_where_there_are_some(evaluation):
 
 def test_the_overview_has_what_there_is(evaluation):
     frame = overview(evaluation.metrics)
-    assert frame.columns[:3] == ['measure', 'Text', 'Text, known']
+    assert frame.columns[:3] == ['measure', 'Text', 'Text, flat']
     assert frame.filter(measure='Hit@1')['Refined, known'].item() == 0.875
     only = overview({'bm25/cold/mrr': 0.5})
     assert only.to_dicts() == [{'measure': 'MRR (cold)', 'BM25': 0.5}]

@@ -87,7 +87,7 @@ class _Gather(torch.autograd.Function):
     def forward(ctx: Any, rows: Tensor) -> Tensor:
         # End to end, as gloo wants them.
         everyone = rows.new_empty(dist.get_world_size() * len(rows), *rows.shape[1:])
-        dist.all_gather_into_tensor(everyone, rows.contiguous())
+        dist.all_gather_single(everyone, rows.contiguous())
         return everyone.unflatten(0, (dist.get_world_size(), len(rows)))
 
     @staticmethod

@@ -142,17 +142,23 @@ def check_placement(settings: Mapping[str, Any]) -> None:
         )
 
 
-def _placement(accelerator: str) -> dict[str, Any]:
-    """Return the trainer's devices: as torchrun started us, or one."""
+def _placement(accelerator: str, some_unused: bool) -> dict[str, Any]:
+    """Return the trainer's devices: as torchrun started us, or one.
+
+    Args:
+        accelerator: as the settings name it.
+        some_unused: whether a step may leave parameters without a gradient, such as an expert that
+            no code chose. Plain DDP would wait for them for ever.
+    """
     if not are_started():
         return {'devices': 1}
     local, world = int(os.environ['LOCAL_WORLD_SIZE']), int(os.environ['WORLD_SIZE'])
     placement: dict[str, Any] = {'devices': local, 'num_nodes': world // local}
     if world > 1:
-        # A step may leave parameters without a gradient: a channel that no code of the batch has,
-        # an expert that no code chose. Plain DDP would wait for them for ever.
         # Buffers are equal on all ranks by what computes them, and large: not to be sent each step.
-        placement['strategy'] = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
+        placement['strategy'] = DDPStrategy(
+            find_unused_parameters=some_unused, broadcast_buffers=False
+        )
         if meeting := os.environ.get(MEETING):
             # Before Lightning would, whose way to meet listens on every interface.
             on_gpu = accelerator in ('auto', 'gpu', 'cuda') and torch.cuda.is_available()
@@ -174,6 +180,7 @@ def make_trainer(
     keep_best: int,
     callbacks: Sequence[Callback],
     batches_per_step: int = 1,
+    some_unused: bool = True,
 ) -> Trainer:
     """Return the trainer of a job.
 
@@ -184,9 +191,10 @@ def make_trainer(
         keep_best: how many of the best checkpoints by `val/loss` to keep, beside `last.ckpt`.
         callbacks: the job's own, added to those of the settings.
         batches_per_step: how many each process has before an optimiser step.
+        some_unused: whether a step may leave parameters without a gradient.
     """
     without_chatter()
-    values = {**settings, **_placement(settings['accelerator'])}
+    values = {**settings, **_placement(settings['accelerator'], some_unused)}
     checkpoints = kept_checkpoints(run_dir / CHECKPOINTS, keep_best)
     values['callbacks'] = [*_as_list(values.get('callbacks')), *callbacks, *checkpoints]
     values['plugins'] = [*_as_list(values.get('plugins')), AtomicCheckpoints()]

@@ -172,6 +172,7 @@ def _run(
         keep_best=ready.keep_best,
         callbacks=[attempt, watch, report],
         batches_per_step=len(data.samplers),
+        some_unused=module.leaves_some_unused,
     )
     module.bind(sampler.index, sampler.stage)
     reporter.log(in_words(module.negatives))

@@ -237,6 +237,15 @@ class TextModule(TrainableCheckpoint):
         return features
 
     @property
+    def leaves_some_unused(self) -> bool:
+        """Whether a step may leave a parameter without a gradient: one of a loss that does not
+        count, of a channel that no document has, or of an expert that none chose."""
+        settings, weights = self.embedder.settings, self.weights
+        counted = (weights.flat, weights.lorentz, weights.items, weights.hierarchy_fit)
+        plain = settings['channels'] == 'one' and settings['fusion'] == 'mean'
+        return not plain or 0 in counted
+
+    @property
     def temperature(self) -> Tensor:
         """τ of the hyperbolic reading, within the range in which the softmax has a gradient."""
         return _in_range(self.log_temperature)

@@ -39,8 +39,9 @@ def activities(context: dg.AssetExecutionContext, paths: NaicsPaths) -> dg.Mater
     group_name='corpus',
     deps=['descriptions'],
     kinds={'polars', 'parquet'},
-    code_version='1',
-    description='Which codes are held out for evaluation: one in ten, and whole groups of codes.',
+    code_version='2',
+    description='Which codes are held out for evaluation: one in ten, whole groups of codes, and '
+    'every code in one of five folds.',
 )
 def code_splits(context: dg.AssetExecutionContext, paths: NaicsPaths) -> dg.MaterializeResult:
     with plain_errors(), measured() as cost:

@@ -21,6 +21,7 @@ ROOMS = (
     'jobs',
     'geometry',
     'taxonomy',
+    'metrics',
     'corpus',
     'triplets',
     'curriculum',

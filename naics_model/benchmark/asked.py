@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,12 @@ from naics_model.encoder.tokens import MAX_LENGTH, build_token_cache
 from naics_model.evaluation.asking import cold_figures, grouped, hard_part, warm_figures
 from naics_model.evaluation.fused import fused_ranking
 from naics_model.evaluation.measure import points_of, same_codes
-from naics_model.evaluation.placement import placement_metrics
+from naics_model.evaluation.placement import (
+    Placements,
+    placement_figures,
+    placements,
+    together,
+)
 from naics_model.evaluation.questions import read_questions
 from naics_model.evaluation.structure import structure_metrics
 from naics_model.evaluation.succession import predecessors_of, succession_metrics
@@ -23,7 +28,7 @@ from naics_model.fusion.known import read_known
 from naics_model.geometry.arrays import distances_to
 from naics_model.protocols.protocol import Protocol
 from naics_model.protocols.redaction import asked_descriptions
-from naics_model.protocols.splits import hidden_codes
+from naics_model.protocols.splits import hidden_codes, read_code_splits
 from naics_model.storage.files import read_parquet, write_parquet
 from naics_model.storage.layout import EditionFolder
 from naics_model.training.stages import LAST_STAGE
@@ -81,7 +86,7 @@ def prepare(
     codes = read_parquet(folder.descriptions)
     if protocol.hides:
         codes = asked_descriptions(
-            codes, hidden_codes(read_parquet(folder.code_splits), protocol.hides)
+            codes, hidden_codes(read_code_splits(folder.code_splits), protocol.hides)
         )
     write_parquet(codes, asked.descriptions)
     build_token_cache(
@@ -116,17 +121,12 @@ def measure(
     """
     if protocol.of_edition_before:
         return _succession(folder, run)
+    if protocol.hides:
+        return grouped(protocol.name, placement_figures(place(folder, run, protocol, table)))
     embeddings = read_embeddings(table or embeddings_of(run, 'embeddings'))
     questions = read_questions(folder.descriptions, folder.activities)
     same_codes(embeddings, questions.taxonomy.codes, protocol.name)
     points = points_of(embeddings, protocol.name, '')
-    if protocol.hides:
-        hidden = set(hidden_codes(read_parquet(folder.code_splits), protocol.hides))
-        chosen = np.array([code in hidden for code in questions.taxonomy.codes])
-        return grouped(
-            protocol.name,
-            placement_metrics(points.distance, questions.taxonomy, questions.titles, chosen),
-        )
     figures = grouped(
         'structure', structure_metrics(points.distance, questions.taxonomy, questions.titles)
     )
@@ -146,6 +146,43 @@ def measure(
         )
         figures |= {f'{prefix}{name}': value for name, value in groups.items()}
     return figures
+
+
+def measure_together(
+    folder: EditionFolder, runs: Sequence[EditionFolder], protocol: Protocol
+) -> dict[str, float]:
+    """Return the figures of a protocol with parts, over the answers of all parts.
+
+    Each asked code counts once; the figures are no means over the parts.
+
+    Args:
+        folder: the edition's files.
+        runs: one for each part, in their order.
+        protocol: the whole.
+    """
+    placed = [place(folder, run, part) for run, part in zip(runs, protocol.parts, strict=True)]
+    return grouped(protocol.name, placement_figures(together(placed)))
+
+
+def place(
+    folder: EditionFolder, run: EditionFolder, protocol: Protocol, table: Path | None = None
+) -> Placements:
+    """Return where a run puts the codes that were hidden from it.
+
+    Args:
+        folder: the edition's files.
+        run: the run's.
+        protocol: says which codes are hidden.
+        table: other embeddings of the same codes, in place of the run's own.
+    """
+    assert protocol.hides is not None
+    embeddings = read_embeddings(table or embeddings_of(run, 'embeddings'))
+    questions = read_questions(folder.descriptions, folder.activities)
+    same_codes(embeddings, questions.taxonomy.codes, protocol.name)
+    hidden = set(hidden_codes(read_code_splits(folder.code_splits), protocol.hides))
+    asked = np.array([code in hidden for code in questions.taxonomy.codes])
+    distance = points_of(embeddings, protocol.name, '').distance
+    return placements(distance, questions.taxonomy, questions.titles, asked)
 
 
 def measure_warm(

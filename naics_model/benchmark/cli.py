@@ -16,7 +16,7 @@ from naics_model.benchmark.variants import DEFAULT, VARIANTS
 from naics_model.corpus.editions import edition as known_edition
 from naics_model.errors import ConfigurationError
 from naics_model.jobs.reporting import open_reporter
-from naics_model.protocols.protocol import PROTOCOLS
+from naics_model.protocols.protocol import FOLD_PROTOCOLS, PROTOCOLS, protocol
 from naics_model.storage.layout import EditionFolder, default_data_dir
 
 _EPILOG = """\
@@ -27,7 +27,11 @@ Each run is a chain of the ordinary jobs on what the protocol leaves to be seen;
 commands. A benchmark that was stopped goes on where it was: jobs that ended are not run again.
 
   python -m naics_model.benchmark --edition sample --protocol heldout_codes
-  python -m naics_model.benchmark --edition 2022 --protocol cold --profile cpu --seeds 0 1 2"""
+  python -m naics_model.benchmark --edition 2022 --protocol cold --profile cpu --seeds 0 1 2
+  python -m naics_model.benchmark --edition 2022 --protocol heldout_folds --profile cpu --seeds 0
+
+`heldout_folds` trains five models where `heldout_codes` trains one. `heldout_fold_1` to
+`heldout_fold_5` train and measure one of them; `heldout_folds` then takes it as it is."""
 
 
 _ABLATION_EPILOG = """\
@@ -65,7 +69,7 @@ def main(arguments: Sequence[str]) -> None:
         + _EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('--protocol', required=True, choices=list(PROTOCOLS))
+    parser.add_argument('--protocol', required=True, choices=[*PROTOCOLS, *FOLD_PROTOCOLS])
     _common(parser)
     parser.add_argument(
         '--geometries',
@@ -82,7 +86,7 @@ def main(arguments: Sequence[str]) -> None:
         geometries=tuple(dict.fromkeys(given.geometries)),
     )
     with open_reporter(folder.benchmark(given.protocol)) as reporter:
-        benchmark(folder, PROTOCOLS[given.protocol], options, reporter)
+        benchmark(folder, protocol(given.protocol), options, reporter)
 
 
 def _refinement(arguments: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from naics_model import __version__
-from naics_model.benchmark.asked import Asked, Log, measure, prepare
+from naics_model.benchmark.asked import Asked, Log, measure, measure_together, prepare
 from naics_model.benchmark.chain import Job, run_chain
 from naics_model.corpus.editions import edition_before
 from naics_model.curriculum.stage import BUILT_IN
@@ -54,7 +54,7 @@ class Options:
 def benchmark(
     folder: EditionFolder, protocol: Protocol, options: Options, reporter: Reporter
 ) -> None:
-    """Train and measure all runs of a protocol.
+    """Train and measure all runs of a protocol; of one with parts, those of each part.
 
     Args:
         folder: the edition's files.
@@ -66,13 +66,21 @@ def benchmark(
         DataError: the edition, or the one before it, is not built, or a job failed.
         ConfigurationError: there is no such profile.
     """
-    ground = prepare_ground(folder, protocol, options.profile, reporter.log)
+    parts = protocol.parts or (protocol,)
+    grounds = [prepare_ground(folder, part, options.profile, reporter.log) for part in parts]
     found: dict[str, list[dict[str, float]]] = defaultdict(list)
     for seed in options.seeds:
         for geometry in options.geometries:
-            run = trained_run(ground, protocol, options.profile, geometry, seed, reporter.log)
+            runs = [
+                trained_run(ground, part, options.profile, geometry, seed, reporter.log)
+                for ground, part in zip(grounds, parts, strict=True)
+            ]
             reporter.log(f'{protocol.name}, {geometry}, seed {seed}: measuring')
-            found[geometry].append(measure(folder, ground.view, run, protocol, reporter.log))
+            found[geometry].append(
+                measure_together(folder, runs, protocol)
+                if protocol.parts
+                else measure(folder, grounds[0].view, runs[0], protocol, reporter.log)
+            )
     metrics, spread = _means(found)
     written = folder.benchmark(protocol.name).with_name('metrics.json')
     write_json(metrics, written)

@@ -34,7 +34,7 @@ from naics_model.geometry.arrays import distances_to
 from naics_model.jobs.command import profile_path
 from naics_model.jobs.reporting import JobResult, Reporter
 from naics_model.protocols.protocol import PROTOCOLS, Protocol
-from naics_model.protocols.splits import hidden_codes
+from naics_model.protocols.splits import hidden_codes, read_code_splits
 from naics_model.refinement.cli import PROFILES
 from naics_model.storage.files import (
     atomic_write,
@@ -258,7 +258,7 @@ def _measure(
     figures = measure(folder, each.ground.view, each.run, each.protocol, log, table)
     if each.protocol.hides:
         embeddings = read_embeddings(table)
-        hidden = set(hidden_codes(read_parquet(folder.code_splits), each.protocol.hides))
+        hidden = set(hidden_codes(read_code_splits(folder.code_splits), each.protocol.hides))
         asked = np.array([code in hidden for code in embeddings.codes])
         mine = asked[questions.candidates][questions.owners]
         texts = questions.entries(mine)

@@ -24,7 +24,12 @@ from naics_model.evaluation.asking import (
     warm_figures,
 )
 from naics_model.evaluation.ceilings import fit_tree
-from naics_model.evaluation.placement import placement_metrics
+from naics_model.evaluation.placement import (
+    Placements,
+    placement_figures,
+    placements,
+    together,
+)
 from naics_model.evaluation.questions import (
     Questions,
     documents_of,
@@ -36,9 +41,9 @@ from naics_model.evaluation.structure import spearman_ceiling, structure_metrics
 from naics_model.evaluation.succession import predecessors_of, succession_metrics
 from naics_model.jobs.command import require_file
 from naics_model.jobs.reporting import JobResult, Reporter
-from naics_model.protocols.protocol import PROTOCOLS
+from naics_model.protocols.protocol import PROTOCOLS, Protocol
 from naics_model.protocols.redaction import asked_descriptions
-from naics_model.protocols.splits import hidden_codes
+from naics_model.protocols.splits import hidden_codes, read_code_splits
 from naics_model.storage.files import digests, read_parquet, write_json
 
 Floats = NDArray[np.floating]
@@ -147,14 +152,15 @@ def _one(
     if exclusions.texts:
         figures |= exclusion_figures(compare(questions.documents, exclusions.texts), exclusions)
     six = questions.taxonomy.levels == 6
-    figures |= grouped('parents', _placement(compare, questions, questions.documents, six))
-    splits = read_parquet(inputs.code_splits)
+    figures |= grouped(
+        'parents', placement_figures(_placed(compare, questions, questions.documents, six))
+    )
+    splits = read_code_splits(inputs.code_splits)
     for protocol in PROTOCOLS.values():
-        if protocol.hides:
-            hidden = set(hidden_codes(splits, protocol.hides))
-            documents = documents_of(asked_descriptions(codes, hidden))
-            asked = np.array([code in hidden for code in questions.taxonomy.codes])
-            figures |= grouped(protocol.name, _placement(compare, questions, documents, asked))
+        hiding = [part for part in protocol.parts or (protocol,) if part.hides]
+        if hiding:
+            placed = [_unseen(compare, questions, codes, splits, part) for part in hiding]
+            figures |= grouped(protocol.name, placement_figures(together(placed)))
     if inputs.concordance is not None and inputs.before is not None:
         figures |= grouped(
             'editions', _succession(compare, codes, inputs.concordance, inputs.before)
@@ -162,15 +168,29 @@ def _one(
     return figures
 
 
-def _placement(
+def _unseen(
+    compare: Compare,
+    questions: Questions,
+    codes: pl.DataFrame,
+    splits: pl.DataFrame,
+    protocol: Protocol,
+) -> Placements:
+    """Return where hidden codes find their parents, by the texts that a model is asked with."""
+    hidden = set(hidden_codes(splits, protocol.hides or ''))
+    documents = documents_of(asked_descriptions(codes, hidden))
+    asked = np.array([code in hidden for code in questions.taxonomy.codes])
+    return _placed(compare, questions, documents, asked)
+
+
+def _placed(
     compare: Compare, questions: Questions, documents: Sequence[str], asked: NDArray[np.bool_]
-) -> dict[str, float]:
-    """Return how well codes find their parents by their texts."""
+) -> Placements:
+    """Return where codes find their parents by their texts."""
     n = len(documents)
     distance = np.zeros((n, n), np.float32)
     rows = np.flatnonzero(asked)
     distance[rows] = compare(documents, [documents[int(i)] for i in rows])
-    return placement_metrics(distance, questions.taxonomy, questions.titles, asked)
+    return placements(distance, questions.taxonomy, questions.titles, asked)
 
 
 def _succession(

@@ -28,7 +28,11 @@ Measured in turn, each into data/<edition>/evaluation/<what>/result.json, and th
   {PROGRAM} baselines --edition 2022
   {PROGRAM} text --edition 2022
   {PROGRAM} refined --edition 2022
-  {PROGRAM} report --edition 2022"""
+  {PROGRAM} report --edition 2022
+
+Two tables of answers to the same questions are compared by
+
+  {PROGRAM} compare A/answers.parquet B/answers.parquet"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,6 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> None:
     options = _parser().parse_args(arguments)
+    if options.what == 'compare':
+        from naics_model.evaluation.compare import compare_answers, comparison_page
+
+        found = compare_answers(
+            options.a, options.b, by_code=options.by_code, draws=options.draws, seed=options.seed
+        )
+        print(comparison_page(found))
+        return
     folder = EditionFolder(options.data_dir.absolute(), known_edition(options.edition).name)
     # Below the parser: torch and scipy take seconds, which --help need not wait for.
     if options.what == 'report':
@@ -134,4 +146,24 @@ def _parser() -> argparse.ArgumentParser:
                 help='the exported encoder that places questions '
                 '(default: the one that made the text embeddings)',
             )
+    _add_compare(parsers)
     return parser
+
+
+def _add_compare(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    does = 'how far two methods are apart on the same questions, by a paired bootstrap'
+    part = parsers.add_parser(
+        'compare',
+        help=does,
+        description=f'{does[0].upper()}{does[1:]}: hit@1 and MRR, the differences with 95 % '
+        'intervals, and the share of draws in which the sign flips.',
+    )
+    part.add_argument('a', type=Path, metavar='A', help='a table of answers (answers*.parquet)')
+    part.add_argument('b', type=Path, metavar='B', help='another one, of the same questions')
+    part.add_argument(
+        '--by-code',
+        action='store_true',
+        help='draw codes with all their questions, not single questions',
+    )
+    part.add_argument('--draws', type=int, default=10_000, metavar='N', help='default: 10000')
+    part.add_argument('--seed', type=int, default=0, metavar='N', help='default: 0')

@@ -72,7 +72,7 @@ def overview(metrics: Mapping[str, float]) -> pl.DataFrame:
     first = (
         *SUMMARY,
         *(metric for metric in COLD if metric.key in _FIRST_OF_COLD),
-        *(m for group in ('heldout_codes', 'heldout_subtrees') for m in in_group(group, PLACEMENT)),
+        *(m for group in _UNSEEN for m in in_group(group, PLACEMENT)),
         *EDITIONS,
         EXCLUSIONS[0],
     )
@@ -88,4 +88,5 @@ def overview(metrics: Mapping[str, float]) -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
+_UNSEEN = ('heldout_codes', 'heldout_folds', 'heldout_subtrees')
 _FIRST_OF_COLD = {'cold/hit_at_1', 'cold/hit_at_10', 'cold/mrr'}

@@ -1,12 +1,14 @@
 """Do unseen codes fall under their parents? For codes that were hidden from training.
 
-Distances in, figures by name out. Which codes were hidden, and how, is the business of `protocols`;
-where an unseen code stands comes from its texts alone.
+Distances in, figures by name out; in between, the rank of each asked code's parent, so that the
+answers of several models can be counted together. Which codes were hidden, and how, is the business
+of `protocols`; where an unseen code stands comes from its texts alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,17 +24,27 @@ Floats = NDArray[np.floating]
 HITS = (1, 5)
 
 
-def placement_metrics(
+@dataclass(frozen=True)
+class Placements:
+    """Where the parents of the asked codes stand.
+
+    Attributes:
+        codes: (m,) indices of the asked codes in their taxonomy.
+        ranks: (m,) of the parent among the codes one level up, from 1.
+        six: (m,) True for six-digit codes.
+        trivial: (m,) True where finding the parent proves little, see `ranking.trivial_edges`.
+    """
+
+    codes: NDArray[np.intp]
+    ranks: NDArray[np.integer]
+    six: NDArray[np.bool_]
+    trivial: NDArray[np.bool_]
+
+
+def placements(
     distance: Floats, taxonomy: Taxonomy, titles: Sequence[str], asked: NDArray[np.bool_]
-) -> dict[str, float]:
-    """Return how often the parent of a code is the nearest code one level up.
-
-    * `parent_hit_at_1`, `parent_hit_at_5`, `parent_mrr`: over the six-digit codes that are asked
-      and whose edge is not trivial (see `ranking.trivial_edges`); `asked` is their number.
-    * `all_levels_parent_hit_at_1`, ..., `all_levels_asked`: over the asked codes of every level.
-    * `trivial_parent_hit_at_1`, `trivial_asked`: over the trivial edges, which prove little.
-
-    Figures over no code are left out.
+) -> Placements:
+    """Return where the parents of the asked codes stand.
 
     Args:
         distance: (n, n); the diagonal is not read.
@@ -42,21 +54,57 @@ def placement_metrics(
             count.
     """
     children, ranks = parent_ranks(distance, taxonomy)
-    trivial = trivial_edges(taxonomy, titles)[children]
-    six = taxonomy.levels[children] == 6
     here = asked[children]
+    codes = children[here]
+    return Placements(
+        codes, ranks[here], taxonomy.levels[codes] == 6, trivial_edges(taxonomy, titles)[codes]
+    )
+
+
+def together(parts: Sequence[Placements]) -> Placements:
+    """Return the answers of several models, each asked about codes of its own, as one.
+
+    Args:
+        parts: at least one, of one taxonomy.
+    """
+    return Placements(
+        *(
+            np.concatenate([getattr(part, field) for part in parts])
+            for field in ('codes', 'ranks', 'six', 'trivial')
+        )
+    )
+
+
+def placement_figures(placed: Placements) -> dict[str, float]:
+    """Return how often the parent of a code is the nearest code one level up.
+
+    * `parent_hit_at_1`, `parent_hit_at_5`, `parent_mrr`: over the six-digit codes that are asked
+      and whose edge is not trivial (see `ranking.trivial_edges`); `asked` is their number.
+    * `all_levels_parent_hit_at_1`, ..., `all_levels_asked`: over the asked codes of every level.
+    * `trivial_parent_hit_at_1`, `trivial_asked`: over the trivial edges, which prove little.
+
+    Each code counts once. Figures over no code are left out.
+    """
+    six, trivial = placed.six, placed.trivial
     figures: dict[str, float] = {}
     for prefix, chosen, hits in (
-        ('', here & six & ~trivial, HITS),
-        ('all_levels_', here & ~trivial, HITS),
-        ('trivial_', here & trivial, (1,)),
+        ('', six & ~trivial, HITS),
+        ('all_levels_', ~trivial, HITS),
+        ('trivial_', trivial, (1,)),
     ):
-        found = ranks[chosen]
+        found = placed.ranks[chosen]
         figures[f'{prefix}asked'] = float(len(found))
         if len(found):
             figures |= {f'{prefix}parent_hit_at_{k}': float((found <= k).mean()) for k in hits}
             figures[f'{prefix}parent_mrr'] = float((1 / found).mean())
     return figures
+
+
+def placement_metrics(
+    distance: Floats, taxonomy: Taxonomy, titles: Sequence[str], asked: NDArray[np.bool_]
+) -> dict[str, float]:
+    """Return `placement_figures` of `placements`, which has the arguments."""
+    return placement_figures(placements(distance, taxonomy, titles, asked))
 
 
 def unseen_metrics(

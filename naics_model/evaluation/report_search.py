@@ -94,10 +94,14 @@ def unseen_codes(e: Evaluation) -> list[Block]:
             'sentence of theirs. Then they are placed by their own texts, and the nearest code one '
             'level up should be their parent.'
         ),
-        *benchmarked(e, ('heldout_codes', 'heldout_subtrees')),
+        *benchmarked(e, ('heldout_codes', 'heldout_folds', 'heldout_subtrees')),
     ]
     for group, which in (
         ('heldout_codes', 'One six-digit code in ten, drawn by sector:'),
+        (
+            'heldout_folds',
+            'Every six-digit code that may be hidden, in five folds with models of their own:',
+        ),
         ('heldout_subtrees', 'One four-digit group in ten with all that is below it:'),
         ('parents', 'For comparison all six-digit codes, where nothing was trained or hidden:'),
     ):

@@ -12,7 +12,7 @@ from naics_model.checks import Check, no_rows
 from naics_model.encoder.tokens import TokenCache, content_digest
 from naics_model.protocols.protocol import Protocol
 from naics_model.protocols.redaction import LONG_SENTENCE
-from naics_model.protocols.splits import hidden_codes
+from naics_model.protocols.splits import hidden_codes, read_code_splits
 from naics_model.storage.files import read_parquet
 from naics_model.storage.layout import EditionFolder
 from naics_model.triplets.relation_index import RelationIndex
@@ -35,7 +35,7 @@ def check_view(view: EditionFolder, source: EditionFolder, protocol: Protocol) -
     """
     everything = read_parquet(source.descriptions)
     hidden = (
-        hidden_codes(read_parquet(source.code_splits), protocol.hides) if protocol.hides else []
+        hidden_codes(read_code_splits(source.code_splits), protocol.hides) if protocol.hides else []
     )
     secret = everything.filter(pl.col('code').is_in(hidden))
     rows = read_parquet(view.descriptions)

@@ -1,11 +1,11 @@
-"""The five protocols: what a training run may read, and so what it may be asked afterwards."""
+"""The protocols: what a training run may read, and so what it may be asked afterwards."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from naics_model.errors import ConfigurationError
+from naics_model.protocols.folds import FOLDS, fold_name
 
 
 @dataclass(frozen=True)
@@ -15,17 +15,35 @@ class Protocol:
     Attributes:
         name: as a configuration names it.
         meaning: what is read, and what is asked about, in a sentence for people.
-        hides: the split whose held-out codes the run never meets, or None.
+        hides: the split whose held-out codes the run never meets, one of `splits.ALL_SPLITS`, or
+            None.
         activities: whether it may read index entries, those of `train` and of codes that it meets.
         of_edition_before: whether it reads the codes and texts of the edition before in place of
             this one's.
+        parts: protocols that are run one by one, and whose answers are counted together; such a
+            protocol has no files and no models of its own.
     """
 
     name: str
     meaning: str
-    hides: Literal['stratified', 'subtrees'] | None = None
+    hides: str | None = None
     activities: bool = False
     of_edition_before: bool = False
+    parts: tuple[Protocol, ...] = ()
+
+
+def _fold(number: int) -> Protocol:
+    return Protocol(
+        f'heldout_{fold_name(number)}',
+        f'Never meets the six-digit codes of fold {number} of {FOLDS}, in no text and no entry, '
+        'and is asked where in the tree they belong.',
+        hides=fold_name(number),
+        activities=True,
+    )
+
+
+FOLD_PROTOCOLS = {each.name: each for each in map(_fold, range(1, FOLDS + 1))}
+"""The parts of `heldout_folds` by name, each with models of its own."""
 
 
 PROTOCOLS = {
@@ -49,6 +67,12 @@ PROTOCOLS = {
             activities=True,
         ),
         Protocol(
+            'heldout_folds',
+            'Is asked where every six-digit code that may be hidden belongs: in five folds, each '
+            'with models that never meet the codes of that fold.',
+            parts=tuple(FOLD_PROTOCOLS.values()),
+        ),
+        Protocol(
             'heldout_subtrees',
             'Never meets a tenth of the four-digit groups and all below them, in no text and no '
             'entry, and is asked where in the tree they belong.',
@@ -67,13 +91,13 @@ PROTOCOLS = {
 
 
 def protocol(name: str) -> Protocol:
-    """Return a protocol by name.
+    """Return a protocol by name: one of `PROTOCOLS`, or one fold.
 
     Raises:
         ConfigurationError: there is no such protocol.
     """
     try:
-        return PROTOCOLS[name]
+        return (PROTOCOLS | FOLD_PROTOCOLS)[name]
     except KeyError:
         raise ConfigurationError(
             f'There is no protocol {name!r}: choose one of {", ".join(PROTOCOLS)}.'

@@ -1,24 +1,32 @@
-"""Which codes are held out: a tenth of the six-digit codes, and a tenth of the industry groups.
+"""Which codes are held out: a tenth of the six-digit codes, a tenth of the industry groups, and
+every six-digit code in one of five folds.
 
-What belongs here: drawing them, the table of it, and its checks. What a run that must not see them
-is given instead is in `redaction.py` and `view.py`.
+What belongs here: the table of it, drawing the two tenths, and the checks. `folds.py` deals the
+folds. What a run that must not see them is given instead is in `redaction.py` and `view.py`.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import polars as pl
 
 from naics_model.checks import Check, no_rows
 from naics_model.corpus.text import words_of
+from naics_model.errors import DataError
+from naics_model.protocols.branches import SHALLOWEST, Branches, by_hash
+from naics_model.protocols.folds import FOLD_SPLITS, FOLDS, check_folds, draw_folds
+from naics_model.storage.files import read_parquet
 from naics_model.storage.tables import Column, Table, check_nulls
 from naics_model.taxonomy.tree import parent_of, sector_of
 
 SPLITS = ('stratified', 'subtrees')
-"""The columns of `TABLE` that hold a split."""
+"""The columns of `TABLE` that say train or heldout."""
+
+ALL_SPLITS = (*SPLITS, *FOLD_SPLITS)
+"""What a protocol can hide: one of `SPLITS`, or one fold."""
 
 TABLE = Table(
     name='code_splits',
@@ -38,20 +46,24 @@ TABLE = Table(
             'train, or heldout: a tenth of the four-digit groups, sector by sector, and with each '
             'all codes below it.',
         ),
+        Column(
+            'fold',
+            pl.UInt8(),
+            f'1 to {FOLDS}: the fold in which a six-digit code is hidden, and with it the codes '
+            'above it that have no other child; 0 for codes that are never hidden.',
+        ),
     ),
 )
 
 _SHARE = 0.1
-# Sectors and subsectors are always there: what is held out is asked for its place among them.
-_SHALLOWEST = 4
 
 
 def build_code_splits(descriptions: pl.DataFrame) -> pl.DataFrame:
     """Draw the codes that are held out.
 
-    Both splits take a tenth of each sector, with largest remainders so that the whole is a tenth,
-    too; inside a sector in the order of the codes' sha256, so that few codes change sides from
-    release to release.
+    stratified and subtrees take a tenth of each sector, with largest remainders so that the whole
+    is a tenth, too; inside a sector in the order of the codes' sha256, so that few codes change
+    sides from release to release.
 
     stratified: six-digit codes. A code that has no other child goes with it, and so on upwards,
     because the manual gives both one text (2022: 686 five-digit codes repeat their only child's).
@@ -63,71 +75,52 @@ def build_code_splits(descriptions: pl.DataFrame) -> pl.DataFrame:
     whose title one that stays bears, too: it would be there to be read (2022: 459999, All Other
     Miscellaneous Retailers, below 45999 of the same name).
 
+    fold: every six-digit code that may be hidden, see `folds.draw_folds`.
+
     Args:
         descriptions: the edition's descriptions table.
 
     Returns:
         `TABLE`, one row for each code, in the same order. At least one code is held out in each
-        split, unless none may be.
+        of `SPLITS`, unless none may be.
     """
-    codes = descriptions['code'].to_list()
-    titles = dict(zip(codes, map(words_of, descriptions['title']), strict=True))
-    children: dict[str, list[str]] = {}
-    for code in codes:
-        if (parent := parent_of(code)) is not None:
-            children.setdefault(parent, []).append(code)
-
-    def chain(code: str) -> list[str]:
-        """Return a code after those above it that have no other child."""
-        parent = parent_of(code)
-        alone = parent is not None and len(children[parent]) == 1
-        return [*(chain(parent) if parent and alone else []), code]
-
-    def subtree(code: str) -> list[str]:
-        """Return a code before all those below it."""
-        return [code, *(below for child in children.get(code, []) for below in subtree(child))]
-
+    branches = Branches.of(descriptions)
     hidden = {
-        'stratified': _draw([c for c in codes if len(c) == 6], chain, children, titles),
-        'subtrees': _draw([c for c in codes if len(c) == 4], subtree, children, titles),
+        'stratified': _draw(branches.at_level(6), branches.chain, branches),
+        'subtrees': _draw(branches.at_level(4), branches.subtree, branches),
     }
     sides = {
-        split: ['heldout' if code in hidden[split] else 'train' for code in codes]
+        split: ['heldout' if code in hidden[split] else 'train' for code in branches.codes]
         for split in SPLITS
     }
+    folds = draw_folds(branches)
     return pl.DataFrame(
-        {'index': descriptions['index'], 'code': codes, **sides}, schema=TABLE.schema
+        {
+            'index': descriptions['index'],
+            'code': branches.codes,
+            **sides,
+            'fold': [folds.get(code, 0) for code in branches.codes],
+        },
+        schema=TABLE.schema,
     )
 
 
-def _draw(
-    units: list[str],
-    whole: Callable[[str], list[str]],
-    children: Mapping[str, list[str]],
-    titles: Mapping[str, str],
-) -> set[str]:
+def _draw(units: list[str], whole: Callable[[str], list[str]], branches: Branches) -> set[str]:
     """Return a tenth of the units, each with the codes that go with it.
 
     Args:
         units: codes of one level.
         whole: what goes when a unit goes, topmost first.
-        children: code -> the codes one level down.
-        titles: code -> its title as words.
+        branches: the codes of the edition.
     """
-    bearers = Counter(titles.values())
     gone: set[str] = set()
     # What each sector could give, in the order in which it would: fewer are a beginning of that.
     queues: dict[str, list[list[str]]] = {sector_of(unit): [] for unit in units}
-    for unit in sorted(units, key=lambda code: hashlib.sha256(code.encode()).digest()):
+    for unit in sorted(units, key=by_hash):
         going = whole(unit)
         top = going[0]
-        siblings = set(children.get(parent_of(top) or '', [])) - {top}
-        named = Counter(titles[code] for code in going)
-        if (
-            len(top) >= _SHALLOWEST
-            and not siblings <= gone
-            and all(bearers[title] == times for title, times in named.items())
-        ):
+        siblings = set(branches.children.get(parent_of(top) or '', [])) - {top}
+        if len(top) >= SHALLOWEST and not siblings <= gone and branches.titles_go(going):
             gone.update(going)
             queues[sector_of(unit)].append(going)
     sizes = Counter(map(sector_of, units))
@@ -162,18 +155,40 @@ def _allot(sizes: Mapping[str, int], most: Mapping[str, int], total: int) -> dic
     return places
 
 
+def read_code_splits(path: Path) -> pl.DataFrame:
+    """Read a table as `TABLE` has it.
+
+    Raises:
+        DataError: the file is missing or damaged, or an earlier release wrote it.
+    """
+    splits = read_parquet(path)
+    if missing := [name for name in TABLE.schema if name not in splits.columns]:
+        raise DataError(
+            f'{path} lacks {", ".join(missing)}, which this release writes: build the code splits '
+            'again (naics data --through code_splits).'
+        )
+    return splits
+
+
 def hidden_codes(splits: pl.DataFrame, split: str) -> list[str]:
     """Return the codes that a split holds out, in workbook order.
 
     Args:
         splits: a table as `TABLE` has it.
-        split: one of `SPLITS`.
+        split: one of `ALL_SPLITS`.
     """
-    return splits.filter(pl.col(split) == 'heldout')['code'].to_list()
+    return splits.filter(_held_out(split))['code'].to_list()
+
+
+def _held_out(split: str) -> pl.Expr:
+    """Return the expression on `TABLE` that is true for the codes a split holds out."""
+    if split in FOLD_SPLITS:
+        return pl.col('fold') == FOLD_SPLITS.index(split) + 1
+    return pl.col(split) == 'heldout'
 
 
 def check_code_splits(frame: pl.DataFrame, descriptions: pl.DataFrame) -> list[Check]:
-    """Check what a protocol relies on to hide codes, and that about a tenth is hidden.
+    """Check what a protocol relies on to hide codes, and how many are hidden.
 
     Args:
         frame: a table as `TABLE` has it.
@@ -182,9 +197,9 @@ def check_code_splits(frame: pl.DataFrame, descriptions: pl.DataFrame) -> list[C
     rows = pl.concat([_numbered(frame), _numbered(descriptions)])
     words = pl.Series([words_of(title or '') for title in descriptions['title']], dtype=pl.String)
     sides = (
-        frame.unpivot(on=SPLITS, index='code', variable_name='split', value_name='side')
+        frame.select('code', *(_held_out(split).alias(split) for split in ALL_SPLITS))
+        .unpivot(on=ALL_SPLITS, index='code', variable_name='split', value_name='hidden')
         .join(descriptions.select('code', 'level', 'parent', title=words), on='code')
-        .with_columns(hidden=pl.col('side') == 'heldout')
     )
     above = sides.select('split', parent='code', parent_hidden='hidden')
     below = sides.join(above, on=['split', 'parent'])
@@ -199,9 +214,9 @@ def check_code_splits(frame: pl.DataFrame, descriptions: pl.DataFrame) -> list[C
         ),
         no_rows(
             'sides_known',
-            sides.filter(~pl.col('side').is_in(['train', 'heldout'])).select(
-                'split', 'code', 'side'
-            ),
+            frame.unpivot(on=SPLITS, index='code', variable_name='split', value_name='side')
+            .filter(~pl.col('side').is_in(['train', 'heldout']))
+            .select('split', 'code', 'side'),
             'Every code is in train or heldout.',
             'Codes are in neither train nor heldout',
         ),
@@ -221,7 +236,7 @@ def check_code_splits(frame: pl.DataFrame, descriptions: pl.DataFrame) -> list[C
         ),
         no_rows(
             'subsectors_stay',
-            sides.filter('hidden', pl.col('level') < _SHALLOWEST).select('split', 'code'),
+            sides.filter('hidden', pl.col('level') < SHALLOWEST).select('split', 'code'),
             'No sector or subsector is held out.',
             'Sectors or subsectors are held out',
         ),
@@ -233,7 +248,8 @@ def check_code_splits(frame: pl.DataFrame, descriptions: pl.DataFrame) -> list[C
             'No code in train bears the title of a held-out one.',
             'Held-out codes share their title with one in train',
         ),
-        *_amounts(sides),
+        *check_folds(frame, descriptions),
+        *_amounts(sides.filter(pl.col('split').is_in(SPLITS))),
     ]
 
 

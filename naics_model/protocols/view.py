@@ -31,7 +31,7 @@ from naics_model.protocols.redaction import (
     visible_descriptions,
     visible_phrases,
 )
-from naics_model.protocols.splits import check_code_splits, hidden_codes
+from naics_model.protocols.splits import check_code_splits, hidden_codes, read_code_splits
 from naics_model.storage.files import read_json, read_parquet, sha256_of, write_json, write_parquet
 from naics_model.storage.layout import EditionFolder
 from naics_model.taxonomy.distances import distance_table
@@ -176,7 +176,7 @@ def _hidden(source: EditionFolder, protocol: Protocol, everything: pl.DataFrame)
     """Return the codes that a protocol hides, by splits that keep their guarantees."""
     if protocol.hides is None:
         return []
-    splits = read_parquet(source.code_splits)
+    splits = read_code_splits(source.code_splits)
     require(
         check_code_splits(splits, everything),
         source.view(protocol.name).view_record,

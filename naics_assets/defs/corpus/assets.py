@@ -52,8 +52,9 @@ def phrases(context: dg.AssetExecutionContext, paths: NaicsPaths) -> dg.Material
     group_name='corpus',
     deps=['descriptions'],
     kinds={'polars', 'parquet'},
-    code_version='1',
-    description='Which codes are held out for evaluation: one in ten, and whole groups of codes.',
+    code_version='2',
+    description='Which codes are held out for evaluation: one in ten, whole groups of codes, and '
+    'every code in one of five folds.',
 )
 def code_splits(context: dg.AssetExecutionContext, paths: NaicsPaths) -> dg.MaterializeResult:
     with plain_errors(), measured() as cost:

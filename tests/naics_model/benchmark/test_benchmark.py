@@ -9,9 +9,9 @@ import pytest
 import torch
 import yaml
 
-from naics_model.benchmark.asked import embeddings_of, measure
+from naics_model.benchmark.asked import Asked, embeddings_of, measure
 from naics_model.benchmark.cli import main
-from naics_model.benchmark.job import Options, _means, _said, benchmark
+from naics_model.benchmark.job import Ground, Options, _means, _said, benchmark
 from naics_model.dataset.steps import steps_of
 from naics_model.encoder.backbones import TINY
 from naics_model.encoder.embedder import NaicsEmbedder
@@ -19,7 +19,7 @@ from naics_model.encoder.table import embedding_table, read_embeddings
 from naics_model.errors import DataError
 from naics_model.geometry.lorentz import pairwise_distance
 from naics_model.jobs.reporting import open_reporter
-from naics_model.protocols.protocol import PROTOCOLS
+from naics_model.protocols.protocol import FOLD_PROTOCOLS, PROTOCOLS, Protocol
 from naics_model.protocols.view import build_view
 from naics_model.storage.files import read_json, write_parquet
 from naics_model.storage.layout import EditionFolder
@@ -115,6 +115,49 @@ def test_what_each_protocol_asks(sample: EditionFolder, tmp_path: Path) -> None:
         # No structure: seen and unseen codes in one figure would say nothing of either.
         'heldout_subtrees': {'heldout_subtrees'},
     }
+
+
+def test_folds_are_trained_one_by_one_and_counted_together(
+    sample: EditionFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = pl.read_parquet(sample.descriptions)
+    folder = EditionFolder(tmp_path, 'sample')
+    for name in ('descriptions', 'activities', 'code_splits'):
+        write_parquet(pl.read_parquet(sample.file(name)), folder.file(name))
+    trained = []
+
+    def ground(_: EditionFolder, part: Protocol, *__: object) -> Ground:
+        return Ground(folder.view(part.name), Asked({}), {})
+
+    def train(ground: Ground, part: Protocol, _: str, geometry: str, seed: int, __: object):
+        """Put every code at a place of its own, another one in each fold."""
+        trained.append((part.name, geometry, seed))
+        run = EditionFolder(ground.view.path, f'{geometry}_seed_{seed}')
+        torch.manual_seed(len(trained))
+        points = torch.randn(len(codes), 3)
+        write_parquet(embedding_table(codes, points, 1.0), embeddings_of(run, 'embeddings'))
+        return run
+
+    monkeypatch.setattr('naics_model.benchmark.job.prepare_ground', ground)
+    monkeypatch.setattr('naics_model.benchmark.job.trained_run', train)
+    whole = PROTOCOLS['heldout_folds']
+    with open_reporter(folder.benchmark(whole.name)) as reporter:
+        benchmark(folder, whole, Options('smoke', (0, 1), ('lorentz',)), reporter)
+    assert trained == [(name, 'lorentz', seed) for seed in (0, 1) for name in FOLD_PROTOCOLS]
+    figures = read_json(folder.benchmark(whole.name))['metrics']
+    splits = pl.read_parquet(folder.code_splits)
+    counted = {name: figures[f'lorentz/heldout_folds/{name}'] for name in FIGURES}
+    hidden = splits.filter(pl.col('fold') > 0).height
+    assert counted['all_levels_asked'] + counted['trivial_asked'] == hidden
+    # The same by the figures of each part, weighed by how many codes it asked.
+    total = 0.0
+    for seed in (0, 1):
+        for part in whole.parts:
+            run = EditionFolder(folder.view(part.name).path, f'lorentz_seed_{seed}')
+            found = measure(folder, run, part, print)
+            asked = found[f'{part.name}/all_levels_asked']
+            total += asked * found[f'{part.name}/all_levels_parent_mrr'] / 2
+    assert counted['all_levels_parent_mrr'] == pytest.approx(total / counted['all_levels_asked'])
 
 
 def test_new_codes_look_for_their_predecessors(

@@ -83,12 +83,16 @@ def held_out(folder: EditionFolder) -> list[str]:
         splits.filter(pl.col(split) == 'heldout') for split in ('stratified', 'subtrees')
     )
     six, four = (splits.filter(pl.col('level') == level).height for level in (6, 4))
+    leaves = splits.filter(level=6)
     return [
         f'{drawn.filter(pl.col("level") == 6).height} of {six:,}',
         str(drawn.height),
         f'{group.filter(pl.col("level") == 4).height} of {four:,}',
         str(group.filter(pl.col('level') == 6).height),
         str(group.height),
+        ', '.join(str(leaves.filter(fold=fold).height) for fold in range(1, 6)),
+        ', '.join(str(splits.filter(fold=fold).height) for fold in range(1, 6)),
+        str(leaves.filter(fold=0).height),
     ]
 
 

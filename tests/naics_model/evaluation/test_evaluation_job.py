@@ -134,10 +134,15 @@ def test_baselines_are_measured_under_every_protocol(measured):
     assert metrics['bm25/cold/mrr'] > 0
     assert metrics['lorentz_fit/structure/edge_map'] > 0.9
     assert metrics['tfidf/parents/asked'] > metrics['tfidf/heldout_codes/asked'] > 0
+    splits = pl.read_parquet(measured.code_splits)
+    asked = sum(
+        metrics[f'tfidf/heldout_folds/{name}'] for name in ('all_levels_asked', 'trivial_asked')
+    )
+    assert asked == splits.filter(pl.col('fold') > 0).height
 
 
 WARM_GROUPS = ('warm', 'warm_hard')
-HIDING = ('heldout_codes', 'heldout_subtrees')
+HIDING = ('heldout_codes', 'heldout_folds', 'heldout_subtrees')
 
 
 @pytest.mark.parametrize('what', ['text', 'refined'])

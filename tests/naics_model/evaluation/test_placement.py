@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from naics_model.evaluation.placement import placement_metrics
+from naics_model.evaluation.placement import (
+    placement_figures,
+    placement_metrics,
+    placements,
+    together,
+)
 from naics_model.taxonomy.distances import tree_distances
 from naics_model.taxonomy.tree import Taxonomy
 
@@ -57,6 +62,25 @@ def test_a_tie_counts_against_the_method(taxonomy):
     figures = placement_metrics(np.ones((9, 9)), taxonomy, TITLES, asked('111110'))
     assert figures['parent_hit_at_1'] == 0.0
     assert figures['parent_mrr'] == 0.5
+
+
+def test_answers_of_several_models_count_each_code_once(taxonomy):
+    # The first model is asked two codes and places both, the second one and misplaces it.
+    right, wrong = tree_distances(taxonomy).astype(float), np.ones((9, 9))
+    parts = [
+        placements(right, taxonomy, TITLES, asked('111110', '111120', '111121')),
+        placements(wrong, taxonomy, TITLES, asked('111111')),
+    ]
+    whole = together(parts)
+    assert [CODES[i] for i in whole.codes] == ['111110', '111121', '111120', '111111']
+    figures = placement_figures(whole)
+    # No mean of the parts' means, which would be a half.
+    assert figures['parent_hit_at_1'] == pytest.approx(2 / 3)
+    assert figures['parent_mrr'] == pytest.approx((1 + 1 + 1 / 2) / 3)
+    assert (figures['asked'], figures['trivial_asked']) == (3, 1)
+    assert placement_figures(together(parts[:1])) == placement_metrics(
+        right, taxonomy, TITLES, asked('111110', '111120', '111121')
+    )
 
 
 def test_of_no_code_there_is_no_figure(taxonomy):

@@ -59,6 +59,7 @@ MEASURED = {
             WARM_HARD,
             EXCLUSIONS,
             in_group('heldout_codes', PLACEMENT),
+            in_group('heldout_folds', PLACEMENT),
         ),
     ),
     **dict.fromkeys(('lorentz_fit', 'euclid_fit'), (STRUCTURE,)),
@@ -125,7 +126,7 @@ def test_each_section_has_its_tables_and_each_table_its_methods(evaluation):
         'Read with care': [],
         'Search by words': [warm, warm],
         'Search with nothing known': [cold, cold],
-        'Codes never seen': [cold],
+        'Codes never seen': [cold] * 2,
         'New codes of this edition': [],
         'What a code excludes': [(*own, *cold)],
         'Structure': [(*own, 'Lorentz, no text', 'Euclid, no text')],
@@ -186,7 +187,7 @@ def test_caveats_name_memory_and_the_smoke_profile(evaluation):
 
 def test_what_was_not_benchmarked_says_how_to_do_it(evaluation):
     text = to_markdown(build_report(evaluation, PICTURES))
-    for protocol in ('cold', 'heldout_codes', 'heldout_subtrees'):
+    for protocol in ('cold', 'heldout_codes', 'heldout_folds', 'heldout_subtrees'):
         assert f'python -m naics_model.benchmark --edition 2022 --protocol {protocol}' in text
     done = dataclasses.replace(
         evaluation,

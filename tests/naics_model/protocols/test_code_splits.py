@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -12,14 +13,19 @@ from hypothesis import strategies as st
 
 from naics_model.checks import Check
 from naics_model.corpus.text import words_of
+from naics_model.errors import DataError
+from naics_model.protocols.branches import Branches
+from naics_model.protocols.folds import ALONE, FOLD_SPLITS, FOLDS, SHARED_TITLE, never_hidden
 from naics_model.protocols.splits import (
+    ALL_SPLITS,
     SPLITS,
     TABLE,
     build_code_splits,
     check_code_splits,
     hidden_codes,
+    read_code_splits,
 )
-from naics_model.storage.files import read_parquet
+from naics_model.storage.files import read_parquet, write_parquet
 from naics_model.storage.layout import EditionFolder
 from naics_model.taxonomy.tree import parent_of, sector_of
 
@@ -94,7 +100,7 @@ def test_what_is_hidden_keeps_every_guarantee(table_of: MakeTable, data: st.Data
     table = data.draw(trees(table_of))
     splits = build_code_splits(table)
     assert failed(check_code_splits(splits, table)) <= AMOUNTS
-    for split in SPLITS:
+    for split in ALL_SPLITS:
         hidden = set(hidden_codes(splits, split))
         # The same by a loop over codes.
         for code, title in table.select('code', 'title').iter_rows():
@@ -152,9 +158,107 @@ def may_go(unit: str, hidden: set[str], table: pl.DataFrame) -> bool:
         going.add(top)
     sides = pl.when(pl.col('code').is_in(hidden | going)).then(pl.lit('heldout'))
     splits = table.select(
-        'index', 'code', *(sides.otherwise(pl.lit('train')).alias(s) for s in SPLITS)
+        'index',
+        'code',
+        *(sides.otherwise(pl.lit('train')).alias(s) for s in SPLITS),
+        fold=pl.lit(0, pl.UInt8),
     )
-    return failed(check_code_splits(splits, table)) <= AMOUNTS
+    return failed(check_code_splits(splits, table)) <= AMOUNTS | {'folds_complete'}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_every_code_that_may_go_is_in_one_fold(table_of: MakeTable, data: st.DataObject) -> None:
+    table = data.draw(trees(table_of))
+    splits = build_code_splits(table)
+    fold = dict(splits.select('code', 'fold').iter_rows())
+    leaves = [code for code in table['code'] if len(code) == 6]
+    # With nothing else hidden, a code may go if and only if it is in a fold.
+    code = data.draw(st.sampled_from(leaves))
+    assert (fold[code] > 0) == may_go(code, set(), table)
+    for codes in (leaves, *([c for c in leaves if sector_of(c) == s] for s in SECTORS)):
+        counts = Counter(fold[code] for code in codes if fold[code])
+        assert max(counts.values(), default=0) - min(counts[k] for k in range(1, FOLDS + 1)) <= 1
+    # A parent's children are spread as far as they go.
+    for parent in table['code']:
+        children = [fold[c] for c in table['code'] if parent_of(c) == parent and fold[c]]
+        if fold[parent] == 0 and children:
+            assert max(Counter(children).values()) == -(-len(children) // FOLDS)
+
+
+SECTORS = ('11', '31', '54', '62')
+
+
+def test_siblings_are_dealt_to_different_folds(table_of: MakeTable) -> None:
+    table = table_of({f'54{rest}': {} for rest in ('1111', '1112', '1113', '1210', '2110')})
+    splits = build_code_splits(table)
+    fold = dict(splits.filter(pl.col('fold') > 0).select('code', 'fold').iter_rows())
+    # 542110 is the only code of its subsector; 541210 takes 54121 and 5412 along.
+    assert set(fold) == {'541111', '541112', '541113', '541210', '54121', '5412'}
+    assert len({fold[code] for code in ('541111', '541112', '541113')}) == 3
+    assert fold['541210'] == fold['54121'] == fold['5412']
+    assert hidden_codes(splits, f'fold_{fold["5412"]}') == ['5412', '54121', '541210']
+
+
+def test_who_is_never_hidden_and_why(table_of: MakeTable) -> None:
+    table = table_of(
+        {
+            '541110': {'title': 'Other Work'},
+            '541190': {},
+            '541210': {'title': 'other work.'},
+            '542110': {},
+        }
+    )
+    assert never_hidden(Branches.of(table)) == {
+        '541110': SHARED_TITLE,
+        '541210': SHARED_TITLE,
+        '542110': ALONE,
+    }
+
+
+def test_a_table_without_folds_is_to_be_built_again(table_of: MakeTable, tmp_path: Path) -> None:
+    splits = build_code_splits(table_of({'541110': {}, '541210': {}}))
+    path = tmp_path / 'code_splits.parquet'
+    write_parquet(splits, path)
+    assert read_code_splits(path).equals(splits)
+    write_parquet(splits.drop('fold'), path)
+    with pytest.raises(DataError, match='lacks fold, which this release writes: build'):
+        read_code_splits(path)
+
+
+@pytest.mark.parametrize(
+    ('edition', 'sizes', 'alone', 'shared'),
+    [
+        (
+            '2022',
+            [10, 201, 201, 200, 200, 200],
+            ['425120', '491110', '518210', '521110', '533110', '814110', '927110'],
+            ['339999', '459999', '812199'],
+        ),
+        (
+            '2017',
+            [8, 210, 210, 210, 210, 209],
+            ['491110', '518210', '521110', '533110', '814110', '927110'],
+            ['339999', '812199'],
+        ),
+    ],
+)
+def test_folds_of_the_real_editions(
+    real: Callable[[str], EditionFolder],
+    edition: str,
+    sizes: list[int],
+    alone: list[str],
+    shared: list[str],
+) -> None:
+    folder = real(edition)
+    splits, table = read_parquet(folder.code_splits), read_parquet(folder.descriptions)
+    six = Counter(splits.filter(pl.col('code').str.len_chars() == 6)['fold'])
+    assert [six[fold] for fold in range(FOLDS + 1)] == sizes
+    reasons = never_hidden(Branches.of(table))
+    assert [code for code, reason in reasons.items() if reason == ALONE] == alone
+    assert [code for code, reason in reasons.items() if reason == SHARED_TITLE] == shared
+    hidden = [code for split in FOLD_SPLITS for code in hidden_codes(splits, split)]
+    assert len(hidden) == len(set(hidden))
 
 
 @pytest.mark.parametrize(
@@ -218,11 +322,24 @@ DAMAGE: dict[str, tuple[Callable[[pl.DataFrame], pl.DataFrame], str]] = {
         'subsectors_stay',
     ),
     'a shared title': (lambda t: set_side(t, '541219', 'stratified', 'heldout'), 'titles_go'),
+    'all children in a fold': (lambda t: set_fold(t, 2, '5411', '5412', '5413'), 'children_stay'),
+    'a fold too many': (lambda t: set_fold(t, 6, '541211'), 'folds_known'),
+    'a shared title in a fold': (lambda t: set_fold(t, 2, '541219'), 'titles_go'),
+    'a code in no fold': (lambda t: set_fold(t, 0, '541211'), 'folds_complete'),
+    'folds of one': (lambda t: t.with_columns(fold=pl.lit(1, pl.UInt8)), 'folds_even'),
     'nothing hidden': (
         lambda t: t.with_columns(subtrees=pl.lit('train')),
         'some_held_out',
     ),
 }
+
+
+def set_fold(table: pl.DataFrame, fold: int, *prefixes: str) -> pl.DataFrame:
+    """Move all codes that begin with one of the prefixes to a fold."""
+    begins = pl.any_horizontal(pl.col('code').str.starts_with(prefix) for prefix in prefixes)
+    return table.with_columns(
+        fold=pl.when(begins).then(pl.lit(fold, pl.UInt8)).otherwise(pl.col('fold'))
+    )
 
 
 def set_side(table: pl.DataFrame, code: str, split: str, side: str | None) -> pl.DataFrame:
@@ -247,5 +364,5 @@ def test_each_check_finds_its_fault_and_shows_it(table_of: MakeTable, kind: str)
     assert failed(check_code_splits(good, table)) <= AMOUNTS - {'some_held_out'}
     found = {check.name: check for check in check_code_splits(damage(good), table)}
     assert not found[name].passed
-    assert found[name].blocking
+    assert found[name].blocking == (name not in ('folds_complete', 'folds_even'))
     assert found[name].offending or name == 'some_held_out'

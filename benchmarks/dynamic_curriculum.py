@@ -51,7 +51,7 @@ def main() -> None:
         '--model.fusion=moe',
         '--model.negatives.strategy=sadc',
     )
-    steps = list(islice(data._steps(0), given.steps))
+    steps = list(islice(data.steps(0), given.steps))
     print(
         f'Edition {given.edition}, profile {given.profile} with a mixture of experts: '
         f'{len(steps[0].phrases.nodes)} phrases a step, {len(module.leaves)} six-digit codes, '

@@ -93,7 +93,7 @@ def run_steps(module: TextModule, data: StepDataModule, steps: int, clock: Clock
     """Train some steps, each part by the clock; return what is in a step."""
     module.train()
     optimiser = torch.optim.AdamW(parameter_groups(module.named_parameters(), 0.01), lr=1e-4)
-    drawn = data._steps(0)
+    drawn = data.steps(0)
     device = next(module.parameters()).device
     encode: Callable[..., Any] = module.embedder.forward
 

@@ -62,7 +62,7 @@ SET_ASIDE = 5
 # To be raised when a fit made before is no longer what the same settings would give.
 _RULES = 1
 # Of what a fit says of its negatives in its last epoch, what the table shows.
-_WATCHED = ('mean_hardness', 'router_entropy', 'eliminated_share')
+_WATCHED = ('router_entropy', 'eliminated_share')
 
 
 @dataclass(frozen=True)

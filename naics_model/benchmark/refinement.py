@@ -82,7 +82,7 @@ VARIANTS = {
     'exclusions': Variant('… with signed exclusion edges', {'edges.exclusions': 'true'}),
     'siblings': Variant('… with sibling edges', {'edges.siblings': 'true'}),
     'no_bare': Variant('… no codes bare in training', {'bare_share': '0.0'}),
-    'no_activities': Variant('… without the activities', {'weights.activities': '0.0'}),
+    'no_phrases': Variant('… without the phrases', {'weights.phrases': '0.0'}),
     'no_tree': Variant(
         '… without the tree',
         {f'weights.{name}': '0.0' for name in ('hierarchy_fit', 'triplet', 'radius_ladder')},

@@ -33,7 +33,6 @@ def _sadc(label: str, optional: bool = False, **settings: Any) -> Variant:
 
 
 VARIANTS = {
-    'stage': Variant("shares of the stage's YAML", {'strategy': 'stage'}),
     'uniform': Variant('uniform', {'strategy': 'uniform'}),
     'sans_static': Variant(
         'fixed near and far (sans_static)', {'strategy': 'sans_static', 'near_share': 0.5}
@@ -44,20 +43,11 @@ VARIANTS = {
     'sadc_without_distance_mining': _sadc('… without mining by distance', router=1.0),
     'sadc_without_router_mining': _sadc('… without mining by router', router=0.0),
     'sadc_without_elimination': _sadc('… without elimination', false_negatives='off'),
-    'uniform_beyond_step': Variant(
-        'uniform, beyond the step', {'strategy': 'uniform', 'beyond_step': 'true'}, optional=True
-    ),
-    'sadc_beyond_step': _sadc(
-        '… beyond the step, 8 K candidates', optional=True, beyond_step='true', candidates=8.0
-    ),
     'sadc_two_phases': _sadc('… in two phases', optional=True, phases='two'),
     'sadc_annealed': _sadc('… annealed', optional=True, phases='annealed'),
     'sadc_plateau': _sadc('… phases by plateau', optional=True, phases='plateau'),
     'sadc_attract': _sadc('… attracting', optional=True, false_negatives='attract'),
     'sadc_hybrid': _sadc('… hybrid', optional=True, false_negatives='hybrid'),
-    'sadc_queries_too': _sadc(
-        '… queries without false ones, too', optional=True, in_queries='true'
-    ),
     'sadc_cosine': _sadc('… router by cosine', optional=True, router_measure='cosine'),
 }
 """By the name that a command line has for it."""

@@ -21,7 +21,6 @@ FIGURES = {
 """What is compared, and what a column calls it."""
 
 _COST = {
-    'warm/mean_hardness': ('hardness', 1),
     'warm/router_entropy': ('router entropy', 3),
     'warm/eliminated_share': ('eliminated', 3),
     'warm/seconds': ('seconds', 0),
@@ -39,9 +38,9 @@ def ablation_blocks(details: Mapping[str, Any]) -> list[Block]:
     several = len(details['seeds']) > 1
     blocks: list[Block] = [
         Paragraph(
-            f'Fits with the profile “{Path(details["profile"]).stem}” that differ only in how the '
-            'negatives of an item are chosen; the other losses, queries among them, are the same '
-            f'in all. Each is short: stage {details["curriculum"]} alone, from the untrained '
+            f'Fits with the profile “{Path(details["profile"]).stem}” that differ only in how much '
+            'each code weighs as a negative of a phrase; the other losses are the same in all. '
+            f'Each is short: stage {details["curriculum"]} alone, from the untrained '
             f'encoder, texts of codes cut to {details["max_tokens"]} tokens. It shows what a '
             'component does early and on its own, not how good a full training gets.'
         ),

@@ -220,7 +220,7 @@ class StepDataModule(LightningDataModule):
         assert trainer is not None, 'training steps belong to a running fit'
         steps = EpochSteps(
             self._settings.steps_per_epoch * len(self.samplers),
-            self._steps,
+            self.steps,
             lambda: trainer.current_epoch,
         )
         # In the process itself: composing a step takes milliseconds beside encoding it.
@@ -244,7 +244,7 @@ class StepDataModule(LightningDataModule):
             for start in range(0, each, settings.phrases_per_step):
                 yield StepBatch(self._phrases(own[start : start + settings.phrases_per_step]))
 
-    def _steps(self, epoch: int) -> Iterator[StepBatch]:
+    def steps(self, epoch: int) -> Iterator[StepBatch]:
         """Yield the batches of an epoch, a step's shards in a row."""
         for shard, sampler in self.samplers.items():
             fresh = np.random.default_rng(derived_seed(self._seed, shard, epoch)).bit_generator

@@ -106,7 +106,7 @@ def test_an_edition_without_a_concordance_skips_it(own_source: Path, tmp_path: P
         )
     assert result.success
     assert not versions(result).keys() & {'concordance_workbook', 'concordance'}
-    assert len(versions(result)) == 9
+    assert len(versions(result)) == 10
 
 
 def test_a_broken_table_fails_with_its_rows_and_the_last_good_one_stays(

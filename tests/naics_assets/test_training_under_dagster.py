@@ -85,9 +85,9 @@ class Place:
         (folder / 'code' / 'pause.py').write_text(PAUSE)
         settings = yaml.safe_load((PROFILES / 'smoke.yaml').read_text())
         settings['data'] |= {
-            'pool_size': 24,
+            'phrases_per_step': 16,
             'items_per_step': 24,
-            'queries_per_step': 16,
+            'documents_per_step': 4,
             'steps_per_epoch': 4,
         }
         settings['model'] |= {'backbone': 'tiny-random', 'hyperbolic_dim': 8} | changes

@@ -46,7 +46,7 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The smoke profile on a tiny encoder, two steps long."""
     settings = yaml.safe_load((PROFILES / 'smoke.yaml').read_text())
     settings['model']['backbone'] = TINY
-    settings['data'] |= {'pool_size': 32, 'items_per_step': 16, 'steps_per_epoch': 1}
+    settings['data'] |= {'phrases_per_step': 8, 'items_per_step': 16, 'steps_per_epoch': 1}
     settings['trainer']['max_epochs'] = 1
     path = tmp_path_factory.mktemp('profile') / 'tiny.yaml'
     path.write_text(yaml.safe_dump(settings))

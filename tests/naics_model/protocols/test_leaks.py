@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,8 @@ from naics_model.refinement.graph import EdgeSettings, tree_edges
 from naics_model.storage.files import read_parquet, write_parquet
 from naics_model.storage.layout import EditionFolder
 from naics_model.taxonomy.tree import Taxonomy, parent_of
-from naics_model.training.data import DataSettings, TripletDataModule
+from naics_model.training.data import DataSettings, StepDataModule
+from naics_model.training.phrases import read_phrases
 from naics_model.triplets.relation_index import RelationIndex
 
 CODES, WARM = PROTOCOLS['heldout_codes'], PROTOCOLS['warm']
@@ -278,13 +280,25 @@ def test_no_step_of_training_meets_a_hidden_code_or_its_title(
     secret = {title_of(built, code).lower() for code in hidden}
     view = built.view(CODES.name)
     index, cache = RelationIndex.load(view.relation_index), TokenCache.load(view.token_cache)
-    settings = DataSettings(view.relation_index, view.token_cache, val_steps=20)
-    data = TripletDataModule(index, cache, load_stage('01_stage_easy'), settings, seed=3)
+    settings = DataSettings(view.relation_index, view.token_cache, view.phrases)
+    data = StepDataModule(
+        index,
+        cache,
+        read_phrases(view.phrases, index.codes, TINY),
+        load_stage('01_stage_easy'),
+        settings,
+        channels=CHANNELS,
+        seed=3,
+    )
     titles = dict(read_parquet(view.descriptions).select('code', 'title').iter_rows())
     met: set[str] = set()
-    for step in data.val_dataloader():
-        codes = [index.codes[number] for number in step.codes.tolist()]
-        ids = step.tokens['title'].input_ids.tolist()
+    # One pass over all documents.
+    for step in islice(data.steps(0), len(index) // settings.documents_per_step + 1):
+        assert step.documents is not None
+        spelt_out = tokenizer.decode_batch(step.phrases.tokens.input_ids.tolist())
+        assert not secret & set(spelt_out)
+        codes = [index.codes[number] for number in step.documents.codes.tolist()]
+        ids = step.documents.tokens['title'].input_ids.tolist()
         for code, spelt in zip(codes, tokenizer.decode_batch(ids), strict=True):
             assert spelt.replace(' ', '') in titles[code].lower().replace(' ', '')
             assert spelt not in secret

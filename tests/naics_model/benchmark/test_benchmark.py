@@ -154,7 +154,7 @@ def test_folds_are_trained_one_by_one_and_counted_together(
     for seed in (0, 1):
         for part in whole.parts:
             run = EditionFolder(folder.view(part.name).path, f'lorentz_seed_{seed}')
-            found = measure(folder, run, part, print)
+            found = measure(folder, folder.view(part.name), run, part, print)
             asked = found[f'{part.name}/all_levels_asked']
             total += asked * found[f'{part.name}/all_levels_parent_mrr'] / 2
     assert counted['all_levels_parent_mrr'] == pytest.approx(total / counted['all_levels_asked'])

@@ -168,6 +168,8 @@ def test_entries_that_may_be_read() -> None:
         'cold': [],
         'warm': ['Beans', 'Rice'],
         'heldout_codes': ['Rice'],
+        # Its parts read entries, not the whole.
+        'heldout_folds': [],
         'heldout_subtrees': ['Rice'],
         'editions': [],
     }

@@ -71,7 +71,9 @@ def metrics_table(metrics: Mapping[str, float], title: str) -> Table:
     )
     table.add_column('', no_wrap=True)
     for name in SUMMARY_OF:
-        table.add_column(METHODS[name].label.replace(', ', ',\n'), justify='right')
+        # Headings are broken where they may be, so that seven columns fit.
+        heading = METHODS[name].label.replace(', ', ',\n').replace('-', '-\n')
+        table.add_column(heading, justify='right')
     for metric in SUMMARY:
         values = [metrics.get(f'{key}/{metric.key}') for key in SUMMARY_OF]
         known = [value for value in values if value is not None]

@@ -40,7 +40,6 @@ SUMMARY = tuple(
 
 SUMMARY_OF = (
     'text',
-    'text_flat',
     'text_nearest',
     'refined',
     'refined_nearest',

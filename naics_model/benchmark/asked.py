@@ -153,7 +153,7 @@ def measure_together(
 ) -> dict[str, float]:
     """Return the figures of a protocol with parts, over the answers of all parts.
 
-    Each asked code counts once; the figures are no means over the parts.
+    Each code counts once. The figures are not averages of the parts' figures.
 
     Args:
         folder: the edition's files.

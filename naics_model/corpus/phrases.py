@@ -144,12 +144,12 @@ def _clauses(descriptions: pl.DataFrame) -> pl.DataFrame:
 
 
 def _said_of_others(clauses: list[tuple[str, str]], descriptions: pl.DataFrame) -> list[bool]:
-    """Return whether each clause stands in the text of a code that is no relative of its own."""
+    """Return whether each clause occurs in the text of an unrelated code."""
     if not clauses:
         return []
     texts = pl.Series(
         [
-            # The bar is no word, so no phrase is found across two texts.
+            # The bar is not part of any word, so no match spans two texts.
             ' | '.join(f' {words_of(text)} ' for text in row if text)
             for row in descriptions.select(READ_BY_THE_MODEL).iter_rows()
         ],
@@ -187,7 +187,7 @@ def _said_before(frame: pl.DataFrame) -> pl.Series:
 
 
 def _contradicted(frame: pl.DataFrame) -> pl.Series:
-    """Mark the phrases of weak sources where equal words have codes that are no relatives."""
+    """Mark phrases of weak sources whose words are labelled with unrelated codes."""
     weak = frame['source'].is_in(_WEAK)
     rows: set[int] = set()
     for numbers, codes in _groups(frame, 'words'):

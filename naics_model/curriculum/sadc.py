@@ -38,16 +38,15 @@ class NegativeSettings:
         second_end: progress at which the geometric phase ends, and false negatives begin.
         alpha: a negative at distance d of the tree has the weight d^-alpha; alpha falls to 0 in the
             geometric phase.
-        mask_siblings: whether siblings of the phrase's code are no negatives in the structural
-            phase.
+        mask_siblings: whether to leave out siblings of the phrase's code in the structural phase.
         mined: share of the weight that goes to the hardest codes from the second phase on.
         hardest: how many codes share it.
         router: share of the mined weight that goes to codes of a similar gate; the rest goes to the
             nearest codes.
         router_measure: of two gate distributions: `kl` divergence, or `cosine`.
-        false_negatives: codes of the cluster of the phrase's code, which are no negatives:
-            `eliminate` leaves them out and no more; `attract` pulls them, too; `hybrid` pulls those
-            of the same sector; `off` keeps them as negatives.
+        false_negatives: what happens to codes in the cluster of the phrase's code: `eliminate`
+            leaves them out; `attract` also pulls them closer; `hybrid` pulls only those of the same
+            sector; `off` keeps them as negatives.
         clusters: of the six-digit codes; a quarter of their number where that is less.
         every: epochs between two clusterings, and between two readings of the codes' gates.
         near_share: of `sans_static`, the share of the own sector.
@@ -105,7 +104,7 @@ class Plan(NamedTuple):
         near_share: share of the weight that the own sector has; None where alpha decides.
         by_distance: share of the weight that the nearest codes have.
         by_router: share that the codes of the most similar gate have.
-        without_false_negatives: whether codes of the own code's cluster are no negatives.
+        without_false_negatives: whether codes in the phrase's own cluster are left out.
     """
 
     phase: int = 0

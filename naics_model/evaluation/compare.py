@@ -68,7 +68,7 @@ def _read(path: Path) -> pl.DataFrame:
     table = read_parquet(path)
     if missing := [name for name in _NEEDED if name not in table.columns]:
         raise DataError(
-            f'{path} is no table of answers, for it has no {" and no ".join(missing)}: pass an '
+            f'{path} is not a table of answers; it lacks {" and ".join(missing)}: pass an '
             'answers.parquet from the evaluation folder of an edition.'
         )
     if table.is_empty():

@@ -74,7 +74,7 @@ def test_what_is_no_table_of_answers_is_refused(
     broken = tmp_path / 'broken.parquet'
     good = pl.read_parquet(files[0])
     for table, said in (
-        (good.drop('rank'), 'is no table of answers, for it has no rank'),
+        (good.drop('rank'), 'is not a table of answers; it lacks rank'),
         (good.clear(), 'has no answers'),
         (good.with_columns(rank=pl.lit(None, pl.UInt32)), 'rows without text, code or rank'),
     ):

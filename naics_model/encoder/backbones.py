@@ -49,8 +49,8 @@ _TINY_CONFIG = {
 }
 _HUB_NAME = re.compile(r'(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[0-9a-f]{40}))?')
 _HUB_FILES = ['config.json', 'tokenizer.json', 'model.safetensors']
-# Position tables of these families hold two rows more than they take tokens.
-_POSITION_OFFSET = {'mpnet': 2, 'roberta': 2, 'xlm-roberta': 2}
+# These families count positions from 2; their tables hold two rows more than they take tokens.
+_FIRST_POSITION = {'mpnet': 2, 'roberta': 2, 'xlm-roberta': 2}
 _DROPOUT = ('hidden_dropout_prob', 'attention_probs_dropout_prob')
 _DISTIL_DROPOUT = ('dropout', 'attention_dropout')
 _WITH_POOLER = ('bert', 'mpnet', 'roberta', 'xlm-roberta')
@@ -90,6 +90,11 @@ class Backbone:
     def lora_targets(self) -> tuple[str, ...]:
         """Names of the modules that LoRA adapts."""
         return _LORA_TARGETS[self.family]
+
+
+def first_position(family: str) -> int:
+    """Return the position of a text's first token in a family's position table."""
+    return _FIRST_POSITION.get(family, 0)
 
 
 @functools.lru_cache(maxsize=8)
@@ -193,7 +198,7 @@ def _identify(name: str, folder: Path, revision: str, expected: str | None) -> B
             f'Backbone {name} is of the family {family!r}, and LoRA targets are known only for '
             f'{", ".join(sorted(_LORA_TARGETS))}.'
         )
-    longest = config['max_position_embeddings'] - _POSITION_OFFSET.get(family, 0)
+    longest = config['max_position_embeddings'] - first_position(family)
     return Backbone(name, folder, revision, digest, family, longest)
 
 

@@ -17,17 +17,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from naics_model.encoder.backbones import first_position
+from naics_model.encoder.packing import mean_vectors
 from naics_model.encoder.tokens import ChannelTokens
-
-# Tokens per pass through the backbone. On a CPU short passes stay in its cache: 64 codes of 2022
-# train at 11.6 codes per core-second with 512, 10.7 with 2,048, and 6.0 padded in one pass. A GPU
-# wants them long.
-_TOKENS_PER_PASS = {'cpu': 512}
-_TOKENS_PER_PASS_ELSEWHERE = 32768
-# What a pass costs before its first token, in tokens. On a CPU, MiniLM's forward and backward pass
-# take 1.1 ms a token, and about 40 ms more; a GPU wants few passes, whatever the padding.
-_PASS_OVERHEAD = {'cpu': 32}
-_PASS_OVERHEAD_ELSEWHERE = _TOKENS_PER_PASS_ELSEWHERE
 
 
 class TokenTensors(NamedTuple):
@@ -92,6 +84,7 @@ class ChannelEncoder(nn.Module):
         self.channel_dropout = channel_dropout
         self.gradient_checkpointing = gradient_checkpointing
         self.width: int = backbone.config.hidden_size
+        self._first_position = first_position(backbone.config.model_type)
         # Pooled vectors differ in scale between backbones; after this they do not.
         self.norms = nn.ModuleDict({channel: nn.LayerNorm(self.width) for channel in names})
         # What stands in for a channel that a code does not have; 0 is a normalised vector's mean.
@@ -132,7 +125,8 @@ class ChannelEncoder(nn.Module):
         backbone: Callable[..., Any] = partial(self._pass, channel)
         if self.gradient_checkpointing and torch.is_grad_enabled():
             backbone = partial(checkpoint, backbone, use_reentrant=False)
-        normalised: Tensor = self.norms[channel](mean_vectors(backbone, input_ids, attention_mask))
+        means = mean_vectors(backbone, input_ids, attention_mask, self._first_position)
+        normalised: Tensor = self.norms[channel](means)
         return normalised.float()
 
     def _pass(self, channel: str, **tokens: Tensor) -> Any:
@@ -168,57 +162,3 @@ class ChannelEncoder(nn.Module):
             chosen = keep[part.rows, self.names.index(channel)]
             kept[channel] = TokenTensors(*(tensor[chosen] for tensor in part))
         return kept
-
-
-def mean_vectors(backbone: Callable[..., Any], input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-    """Average a backbone's last layer over the tokens of each text: (P, L) -> float32 (P, width).
-
-    Texts go through the backbone in passes of similar length, each cut to its own longest text:
-    the same result with a half of the tokens on real descriptions.
-    """
-    lengths = attention_mask.sum(dim=1)
-    order = torch.argsort(lengths, stable=True)
-    budget = _TOKENS_PER_PASS.get(input_ids.device.type, _TOKENS_PER_PASS_ELSEWHERE)
-    overhead = _PASS_OVERHEAD.get(input_ids.device.type, _PASS_OVERHEAD_ELSEWHERE)
-    pooled = []
-    for start, stop, longest in _passes(lengths[order].tolist(), budget, overhead):
-        rows = order[start:stop]
-        mask = attention_mask[rows, :longest]
-        hidden = backbone(input_ids=input_ids[rows, :longest], attention_mask=mask)
-        pooled.append(masked_mean(hidden.last_hidden_state, mask))
-    return torch.cat(pooled)[torch.argsort(order)]
-
-
-def masked_mean(hidden: Tensor, mask: Tensor) -> Tensor:
-    """Average the vectors of real tokens in float32: (P, L, width), (P, L) -> (P, width)."""
-    weights = mask.unsqueeze(-1).float()
-    return (hidden.float() * weights).sum(dim=1) / weights.sum(dim=1).clamp_min(1.0)
-
-
-def _passes(lengths: list[int], budget: int, overhead: int) -> list[tuple[int, int, int]]:
-    """Cut ascending lengths into the cheapest runs: (start, stop, longest).
-
-    A run costs its padded tokens and the overhead. It has at most `budget` padded tokens; a text
-    that is longer is a run of its own.
-    """
-    count = len(lengths)
-    # Two runs or more cost the tokens and two overheads at least.
-    whole = count * lengths[-1] if lengths else 0
-    if whole <= min(budget, overhead + sum(lengths)):
-        return [(0, count, lengths[-1])] if lengths else []
-    # cheapest[stop] is of the first `stop` texts, and starts[stop] where its last run begins.
-    cheapest = [0] * (count + 1)
-    starts = [0] * (count + 1)
-    for stop in range(1, count + 1):
-        longest = lengths[stop - 1]
-        first = max(0, min(stop - 1, stop - budget // longest))
-        cheapest[stop], starts[stop] = min(
-            (cheapest[start] + overhead + (stop - start) * longest, start)
-            for start in range(first, stop)
-        )
-    runs = []
-    stop = count
-    while stop:
-        runs.append((starts[stop], stop, lengths[stop - 1]))
-        stop = starts[stop]
-    return runs[::-1]

@@ -16,9 +16,11 @@ import torch
 from numpy.typing import NDArray
 from peft import LoraConfig, LoraModel
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
-from naics_model.encoder.backbones import MINILM, load_backbone, resolve_backbone
-from naics_model.encoder.channels import TokenTensors, mean_vectors, token_tensors
+from naics_model.encoder.backbones import MINILM, first_position, load_backbone, resolve_backbone
+from naics_model.encoder.channels import TokenTensors, token_tensors
+from naics_model.encoder.packing import mean_vectors
 from naics_model.encoder.tokens import MAX_LENGTH, tokenize
 from naics_model.errors import DataError, NaicsError
 from naics_model.jobs.seeds import derived_seed
@@ -67,7 +69,7 @@ class BiEncoder:
     """
 
     backbone: str
-    model: nn.Module
+    model: PreTrainedModel
     history: tuple[Mapping[str, float], ...] = ()
     steps: int = 0
 
@@ -195,7 +197,7 @@ def rate_share(step: int, total: int) -> float:
     return min(1.0, (step + 1) / warmup) * (1 - step / total)
 
 
-def _adapted(settings: Settings) -> nn.Module:
+def _adapted(settings: Settings) -> PreTrainedModel:
     """Return the frozen backbone with one trainable adapter on every linear layer of its blocks.
 
     That is query, key, value and the three `dense` of each block of BERT's kind: 663,552 weights
@@ -224,7 +226,7 @@ def _tokens(texts: Sequence[str], backbone: str, max_length: int) -> TokenTensor
 
 
 def _unit_vectors(
-    model: nn.Module, tokens: TokenTensors, rows: NDArray[np.integer] | None = None
+    model: PreTrainedModel, tokens: TokenTensors, rows: NDArray[np.integer] | None = None
 ) -> Tensor:
     """Return unit vectors (n, d) of some of the texts, all by default."""
     ids, mask, everyone = tokens
@@ -232,5 +234,7 @@ def _unit_vectors(
     # float32 on a CPU: one without instructions for bfloat16 (AVX2 alone) needs ten times the
     # CPU-seconds for it, 5.6 in place of 0.55 for four pairs.
     with torch.autocast(ids.device.type, torch.bfloat16, enabled=ids.device.type == 'cuda'):
-        means = mean_vectors(model, ids[chosen], mask[chosen])
+        means = mean_vectors(
+            model, ids[chosen], mask[chosen], first_position(model.config.model_type)
+        )
     return nn.functional.normalize(means, dim=1)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from naics_model.encoder.backbones import load_backbone, resolve_backbone
+from naics_model.encoder.backbones import first_position, load_backbone, resolve_backbone
 from naics_model.encoder.tokens import tokenize
 
 
@@ -50,10 +50,12 @@ def sentence_vectors(
     """
     import torch
 
-    from naics_model.encoder.channels import mean_vectors
+    from naics_model.encoder.packing import mean_vectors
 
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    model = load_backbone(resolve_backbone(backbone)).to(device).eval()
+    found = resolve_backbone(backbone)
+    model = load_backbone(found).to(device).eval()
+    first = first_position(found.family)
     # Texts of like length share a batch, so that little is padded.
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     vectors: NDArray[np.float32] | None = None
@@ -63,9 +65,8 @@ def sentence_vectors(
             tokens = tokenize([texts[i] for i in rows], backbone, max_length)
             ids = torch.as_tensor(tokens.input_ids, device=device)
             mask = torch.as_tensor(tokens.attention_mask, device=device)
-            unit = (
-                torch.nn.functional.normalize(mean_vectors(model, ids, mask), dim=1).cpu().numpy()
-            )
+            means = mean_vectors(model, ids, mask, first)
+            unit = torch.nn.functional.normalize(means, dim=1).cpu().numpy()
             if vectors is None:
                 vectors = np.zeros((len(texts), unit.shape[1]), np.float32)
             vectors[rows] = unit

@@ -8,17 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
-from naics_model.encoder import channels as channels_module
+from naics_model.encoder import packing
 from naics_model.encoder.backbones import TINY, load_backbone, resolve_backbone
 from naics_model.encoder.channels import (
     ChannelEncoder,
     TokenTensors,
-    masked_mean,
     token_tensors,
 )
 from naics_model.encoder.tokens import CHANNELS, TokenCache
@@ -140,11 +137,12 @@ def test_the_result_equals_four_separate_copies(tokens: Tokens) -> None:
                     own[name.replace(f'.{channel}.', '.default.')].copy_(parameter)
         copy_.eval()
         part = tokens[channel]
-        # Unsorted, in one padded batch.
+        # Unpacked, in one padded batch.
         hidden = copy_(
             input_ids=part.input_ids, attention_mask=part.attention_mask
         ).last_hidden_state
-        alone = model.norms[channel](masked_mean(hidden, part.attention_mask))
+        mask = part.attention_mask.unsqueeze(-1)
+        alone = model.norms[channel]((hidden * mask).sum(dim=1) / mask.sum(dim=1))
         torch.testing.assert_close(shared[part.rows, column], alone, rtol=0, atol=1e-5)
 
 
@@ -157,59 +155,6 @@ def test_adapters_differ_between_channels(tokens: Tokens) -> None:
     title = model.encode('title', part.input_ids, part.attention_mask)
     examples = model.encode('examples', part.input_ids, part.attention_mask)
     assert (title - examples).abs().max() > 1e-3
-
-
-@pytest.mark.parametrize('budget', [1, 40, 100, 10**6])
-def test_passes_of_similar_length_change_nothing_but_the_time(
-    budget: int, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = encoder().eval()
-    whole = model(tokens, 6)
-    monkeypatch.setitem(channels_module._TOKENS_PER_PASS, 'cpu', budget)
-    torch.testing.assert_close(model(tokens, 6), whole, rtol=0, atol=1e-5)
-
-
-def splits(count: int) -> list[list[tuple[int, int]]]:
-    """Return all ways to cut 0 to `count` into runs."""
-    if count == 0:
-        return [[]]
-    return [[*head, (start, count)] for start in range(count) for head in splits(start)]
-
-
-@given(
-    lengths=st.lists(st.integers(1, 40), max_size=7).map(sorted),
-    budget=st.integers(1, 120),
-    overhead=st.integers(0, 60),
-)
-def test_passes_are_the_cheapest_of_all_ways_to_cut(
-    lengths: list[int], budget: int, overhead: int
-) -> None:
-    def cost(runs: list[tuple[int, int]]) -> int:
-        return sum(overhead + (stop - start) * lengths[stop - 1] for start, stop in runs)
-
-    allowed = [
-        runs
-        for runs in splits(len(lengths))
-        if all(b - a == 1 or (b - a) * lengths[b - 1] <= budget for a, b in runs)
-    ]
-    found = channels_module._passes(lengths, budget, overhead)
-    runs = [(start, stop) for start, stop, _ in found]
-    assert runs in allowed
-    assert cost(runs) == min(map(cost, allowed))
-    assert [longest for _, _, longest in found] == [lengths[stop - 1] for _, stop in runs]
-
-
-def test_passes_leave_padding_out(tokens: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = encoder().eval()
-    monkeypatch.setitem(channels_module._TOKENS_PER_PASS, 'cpu', 40)
-    seen: list[int] = []
-    model.backbone.register_forward_pre_hook(
-        lambda _, __, kwargs: seen.append(kwargs['input_ids'].numel()), with_kwargs=True
-    )
-    part = tokens['description']
-    model.encode('description', part.input_ids, part.attention_mask)
-    assert sum(seen) < part.input_ids.numel()
-    assert sum(seen) >= int(part.attention_mask.sum())
 
 
 def held_bytes(model: ChannelEncoder, tokens: Tokens) -> tuple[int, dict[str, Tensor]]:
@@ -232,9 +177,9 @@ def held_bytes(model: ChannelEncoder, tokens: Tokens) -> tuple[int, dict[str, Te
 def test_checkpointing_changes_the_memory_and_not_the_gradients(
     family: str, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Several passes a channel, so that each is computed again after another channel was on, and
-    # with the dropout that it had.
-    monkeypatch.setitem(channels_module._TOKENS_PER_PASS, 'cpu', 40)
+    # A pass for each row of a channel, so that each is computed again after another channel was
+    # on, and with the dropout that it had.
+    monkeypatch.setitem(packing._TOKENS_PER_PASS, 'cpu', 1)
     results = []
     for gradient_checkpointing in (False, True):
         backbone, targets = (
@@ -258,12 +203,6 @@ def test_checkpointing_changes_the_memory_and_not_the_gradients(
     assert len(lora(model).keys() & gradients.keys()) == 2 * 2 * 2 * len(CHANNELS)
     for name, gradient in gradients.items():
         torch.testing.assert_close(gradient, plain[name], rtol=1e-6, atol=1e-6)
-
-
-def test_masked_mean_ignores_padding() -> None:
-    hidden = torch.tensor([[[1.0], [3.0], [100.0]], [[2.0], [4.0], [6.0]]])
-    mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
-    assert masked_mean(hidden, mask).tolist() == [[2.0], [4.0]]
 
 
 def test_an_absent_channel_is_its_learned_vector(tokens: Tokens) -> None:
@@ -315,13 +254,14 @@ def test_channel_dropout_leaves_each_code_at_least_one_of_its_channels(tokens: T
 
 def test_dropped_channels_are_not_encoded(tokens: Tokens) -> None:
     model = encoder(channel_dropout=0.95)
-    rows: list[int] = []
+    starts: list[int] = []
     model.backbone.register_forward_pre_hook(
-        lambda _, __, kwargs: rows.append(len(kwargs['input_ids'])), with_kwargs=True
+        lambda _, __, kwargs: starts.append(int((kwargs['input_ids'] == 101).sum())),
+        with_kwargs=True,
     )
     torch.manual_seed(4)
     model(tokens, 6)
-    assert 6 <= sum(rows) < sum(len(part.rows) for part in tokens.values())
+    assert 6 <= sum(starts) < sum(len(part.rows) for part in tokens.values())
 
 
 def test_a_copied_encoder_switches_its_own_adapters(tokens: Tokens) -> None:

@@ -90,6 +90,9 @@ class ChannelEncoder(nn.Module):
         # What stands in for a channel that a code does not have; 0 is a normalised vector's mean.
         self.absent = nn.Parameter(torch.zeros(len(names), self.width))
         self._adapted = [m for m in backbone.modules() if isinstance(m, LoraLayer)]
+        for layer in self._adapted:
+            # Under autocast peft would widen the input, which autocast narrows again.
+            layer.cast_input_dtype_enabled = False
         self._lora = [p for name, p in backbone.named_parameters() if 'lora_' in name]
         for parameter in self._lora:
             parameter.requires_grad_(True)

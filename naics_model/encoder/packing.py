@@ -17,7 +17,7 @@ from torch import Tensor
 # in rows of 64 tokens, .67 in rows of 128, .78 in rows of 192, and 1.03 padded by length.
 _ROW = 128
 # Tokens per pass through the backbone; more only costs memory.
-_TOKENS_PER_PASS = {'cpu': 1024}
+_TOKENS_PER_PASS = {'cpu': 2048}
 _TOKENS_PER_PASS_ELSEWHERE = 32768
 # Added to the attention scores between texts; not -inf, which bfloat16 and softmax turn into NaN.
 _MASKED = -1e9
@@ -57,7 +57,8 @@ def pack(input_ids: Tensor, attention_mask: Tensor, row: int = _ROW) -> Packed:
             used.append(0)
         places[text] = (into, used[into])
         used[into] += length
-    shape = (len(used), max(used, default=0))
+    # One width, because a new shape costs a CPU more than the padding: kernels are made for shapes.
+    shape = (len(used), row if len(used) > 1 else sum(used))
     packed = Packed(
         input_ids.new_zeros(shape), input_ids.new_zeros(shape), input_ids.new_full(shape, -1)
     )

@@ -31,6 +31,7 @@ from naics_model.jobs.lightning import (
     EpochReport,
     add_trainer_options,
     check_placement,
+    fastest_precision,
     job_parser,
     make_trainer,
     watched_in_terminal,
@@ -101,6 +102,8 @@ def fit(arguments: Sequence[str]) -> None:
     parser = build_parser()
     config = parse(parser, arguments, PROFILES)
     check_placement(config.trainer)
+    if config.trainer.precision is None:
+        config.trainer.precision = fastest_precision(config.trainer.accelerator)
     require_checkpoint(config.ckpt_path)
     require_even_shards(config.data.shards, ranks_of(config.trainer.devices))
     config.trainer.max_epochs, config.data.steps_per_epoch = within_steps(

@@ -268,16 +268,30 @@ class TextModule(TrainableCheckpoint):
         phrases = self.embedder(
             {self.embedder.text_channel: batch.phrases.tokens}, len(batch.phrases.nodes)
         )
-        points: Readings = self.points(self.embedder.projection)
-        candidates, documents = points, None
+        documents = None
         if batch.documents is not None:
+            documents = self.embedder(batch.documents.tokens, len(batch.documents.codes))
+        # Outside autocast: bfloat16 rounds a logit of 20 to the next eighth.
+        with torch.autocast(self.device.type, enabled=False):
+            return self._compare(batch, phrases, documents, progress, clock)
+
+    def _compare(
+        self,
+        batch: StepBatch,
+        phrases: EmbedderOutput,
+        documents: EmbedderOutput | None,
+        progress: float,
+        clock: PhaseClock | None,
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Compare what was encoded with the points of the codes, see `losses`."""
+        points: Readings = self.points(self.embedder.projection)
+        candidates = points
+        if batch.documents is not None and documents is not None and self.live_documents:
             codes = batch.documents.codes
-            documents = self.embedder(batch.documents.tokens, len(codes))
-            if self.live_documents:
-                candidates = Readings(
-                    points.unit.index_copy(0, codes, documents.unit),
-                    points.tangent.index_copy(0, codes, documents.tangent),
-                )
+            candidates = Readings(
+                points.unit.index_copy(0, codes, documents.unit),
+                points.tangent.index_copy(0, codes, documents.tangent),
+            )
         losses, figures = self._phrase_losses(batch.phrases, phrases, candidates, progress, clock)
         if batch.documents is not None and documents is not None:
             losses |= self._document_losses(batch.documents.codes, documents, points)

@@ -107,21 +107,23 @@ def test_gradients_are_those_of_texts_that_are_encoded_alone() -> None:
     torch.testing.assert_close(packed, alone, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize('budget', [1, 100, 10**6])
+@pytest.mark.parametrize(('budget', 'passes'), [(1, 7), (400, 3), (10**6, 1)])
 def test_passes_change_the_memory_and_not_the_vectors(
-    budget: int, monkeypatch: pytest.MonkeyPatch
+    budget: int, passes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packing, '_ROW', 40)
-    backbone, tokens = model('bert'), texts(LENGTHS)
-    whole = mean_vectors(backbone, *tokens)
+    backbone, (ids, mask) = model('bert'), texts(LENGTHS * 8)
+    ids %= 200
+    whole = mean_vectors(backbone, ids, mask)
     seen: list[int] = []
     backbone.register_forward_pre_hook(
         lambda _, __, kwargs: seen.append(kwargs['input_ids'].numel()), with_kwargs=True
     )
     monkeypatch.setitem(packing._TOKENS_PER_PASS, 'cpu', budget)
-    torch.testing.assert_close(mean_vectors(backbone, *tokens), whole, rtol=0, atol=1e-5)
-    assert max(seen) <= max(budget, 40)
-    assert sum(seen) < tokens[0].numel()
+    torch.testing.assert_close(mean_vectors(backbone, ids, mask), whole, rtol=0, atol=1e-5)
+    assert len(seen) == passes
+    assert max(seen) <= max(budget, 128)
+    # 880 tokens, which padded to the longest text would be 2,560.
+    assert sum(seen) == 7 * 128
 
 
 def test_bfloat16_autocast_is_finite() -> None:

@@ -44,6 +44,8 @@ class CodePoints(nn.Module):
         codes: the n codes.
         vectors: (n, width), v.
         offsets: (n, d), o.
+        scalars: numbers that were learned with them and are kept beside them, such as
+            temperatures.
     """
 
     def __init__(self, codes: Sequence[str], width: int, dimension: int) -> None:
@@ -51,6 +53,7 @@ class CodePoints(nn.Module):
         self.codes = tuple(codes)
         self.vectors = nn.Parameter(torch.zeros(len(self.codes), width))
         self.offsets = nn.Parameter(torch.zeros(len(self.codes), dimension))
+        self.scalars: dict[str, float] = {}
 
     @torch.no_grad()
     def start_at(self, documents: Tensor) -> None:
@@ -73,7 +76,8 @@ class CodePoints(nn.Module):
             name: np.asarray(value.detach().float().cpu())
             for name, value in self.named_parameters()
         }
-        write_tensors(tensors, {'codes': list(self.codes)}, folder / POINTS_FILE)
+        header = {'codes': list(self.codes), 'scalars': self.scalars}
+        write_tensors(tensors, header, folder / POINTS_FILE)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -95,4 +99,5 @@ class CodePoints(nn.Module):
         with torch.no_grad():
             points.vectors.copy_(torch.from_numpy(np.array(vectors)))
             points.offsets.copy_(torch.from_numpy(np.array(offsets)))
+        points.scalars = dict(named.get('scalars', {}))
         return points

@@ -13,7 +13,7 @@ from naics_model.encoder.table import Embeddings
 from naics_model.errors import DataError
 from naics_model.fusion.known import KnownPhrases
 from naics_model.fusion.signals import Places, Scorer
-from naics_model.fusion.weights import EQUAL, fit_weights, fused_distance
+from naics_model.fusion.weights import DEFAULT, fit_weights, fused_distance
 from naics_model.geometry.arrays import distances_to
 
 Distances = NDArray[np.floating]
@@ -45,7 +45,7 @@ def fused_ranking(
 ) -> Ranking:
     """Rank the candidates for each asked phrase.
 
-    The weights of the signals are fitted on the validation phrases; without any, all count alike.
+    The weights of the signals are fitted on the validation phrases; without any, they are the default.
 
     Args:
         embeddings: of all codes, with unit vectors.
@@ -70,7 +70,7 @@ def fused_ranking(
     def places(texts: Sequence[str]) -> Places:
         return Places(encoded.units_of(texts), encoded.of(texts))
 
-    weights = EQUAL
+    weights = DEFAULT
     if len(known.validation):
         validation = known.validation
         weights = fit_weights(scorer.scores(places(validation.texts)), validation.owners)

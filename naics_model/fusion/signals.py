@@ -16,9 +16,10 @@ from naics_model.geometry.arrays import distances_to
 
 Floats = NDArray[np.floating]
 
-SIGNALS = ('lorentz', 'flat', 'nearest', 'nearest_three')
+SIGNALS = ('lorentz', 'flat', 'nearest', 'nearest_three', 'phrases')
 """Distance to the code's hyperbolic point; cosine to its flat point; cosine to the nearest known
-phrase of the code, and mean cosine to its three nearest."""
+phrase of the code, and mean cosine to its three nearest; logarithm of 1 + its number of known
+phrases, because the highest of many cosines is high by chance."""
 
 _CHUNK = 512
 _NEAREST = 3
@@ -55,7 +56,9 @@ class Scorer:
         """
         nearest, three = self._nearest(phrases.unit)
         lorentz = -distances_to(phrases.tangent, self.codes.tangent, self.curvature)
-        parts = (lorentz, phrases.unit @ self.codes.unit.T, nearest, three)
+        counts = np.log1p(np.bincount(self.owners, minlength=len(self.codes.unit)))
+        flat = phrases.unit @ self.codes.unit.T
+        parts = (lorentz, flat, nearest, three, np.broadcast_to(counts, flat.shape))
         return np.stack([_standardised(part) for part in parts], axis=-1)
 
     def _nearest(self, units: NDArray[np.float32]) -> tuple[Floats, Floats]:

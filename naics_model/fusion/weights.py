@@ -7,25 +7,23 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-from naics_model.fusion.signals import SIGNALS
-
-EQUAL = np.ones(len(SIGNALS))
-"""The weights where there is nothing to fit them on."""
-# How much the equal weights count, in phrases: 20 phrases would otherwise settle weights that look
-# sure and are not, and those of two signals that say the same would run apart.
+DEFAULT = np.array([1.0, 1.0, 1.0, 1.0, 0.0])
+"""The weights of `signals.SIGNALS` where there is nothing to fit them on."""
+# How much the default weights count, in phrases: 20 phrases would otherwise settle weights that
+# look sure and are not, and those of two signals that say the same would run apart.
 _PRIOR = 1.0
 
 
 def fit_weights(scores: NDArray[np.floating], truth: NDArray[np.integer]) -> NDArray[np.float64]:
     """Return the weights that make the right codes most likely.
 
-        w = argmin sum_q -log softmax(scores_q w)[truth_q] + |w - 1|^2
+        w = argmin sum_q -log softmax(scores_q w)[truth_q] + |w - default|^2
 
-    A conditional logit (McFadden 1974) with a normal prior around equal weights, which is convex.
+    A conditional logit (McFadden 1974) with a normal prior around `DEFAULT`, which is convex.
     Softmax of the fused scores is then an estimate of each code's probability.
 
     Args:
-        scores: (q, c, s) standardised scores; q at least 1.
+        scores: (q, c, s) standardised scores, one for each of `SIGNALS`; q at least 1.
         truth: (q,) column of each phrase's code.
 
     Returns:
@@ -39,12 +37,11 @@ def fit_weights(scores: NDArray[np.floating], truth: NDArray[np.integer]) -> NDA
         fused = scores @ weights
         log_p = fused - logsumexp(fused, axis=1, keepdims=True)
         expected = np.einsum('qc,qcs->qs', np.exp(log_p), scores)
-        away, prior = weights - equal, _PRIOR / len(truth)
+        away, prior = weights - DEFAULT, _PRIOR / len(truth)
         value = -log_p[rows, truth].mean() + prior * away @ away
         return value, (expected - right).mean(axis=0) + 2 * prior * away
 
-    equal = EQUAL[: scores.shape[2]]
-    found = minimize(cost, equal, jac=True, method='L-BFGS-B')
+    found = minimize(cost, DEFAULT, jac=True, method='L-BFGS-B')
     return np.asarray(found.x, np.float64)
 
 

@@ -193,8 +193,7 @@ def _run(
     module.load_trainable(exported_from)
     exported = ready.run_dir / 'model'
     if trainer.is_global_zero:
-        module.embedder.cpu().save_pretrained(exported)
-        module.points.cpu().save(exported)
+        module.cpu().export(exported)
     result = JobResult(
         metrics={
             'best_val_loss': best_loss,

@@ -39,6 +39,8 @@ from naics_model.training.negatives import NegativeWeights, Weighed
 from naics_model.training.weights import LossWeights
 from naics_model.triplets.relation_index import RelationIndex
 
+# What is learned beside encoder and points, and goes from stage to stage with them.
+_SCALARS = ('log_temperature', 'log_item_temperature', 'log_scale')
 # Below the first the softmax is a hard maximum; above the second it says nothing.
 _TEMPERATURES = (0.01, 5.0)
 # HiMulCon's weights of the levels, coarse to fine, see `losses/phrases.py`.
@@ -69,7 +71,8 @@ class TextModule(TrainableCheckpoint):
         weight_decay: of the encoder's matrices; points, biases, norms and scalars have none.
         warmup_share: part of the fit's steps in which the rates climb.
         flat_temperature: of cosines; it stays.
-        temperature: start value of the hyperbolic reading's temperature, which is learned.
+        temperature: start value of the hyperbolic reading's temperature, which is learned; a
+            model to start from brings its own.
         item_temperature: the same of the items of codes.
         kernel: of the hyperbolic softmax: the negated distance, or its square.
         margin: m₀ of the margin m₀ sech(r) that is added to the distance of right answers, for
@@ -181,6 +184,9 @@ class TextModule(TrainableCheckpoint):
                     f'The points in {self.init_from} are of other codes than the relation index: '
                     'train all stages on the same files.'
                 )
+            for name in _SCALARS:
+                if name in self.points.scalars:
+                    self.get_parameter(name).data.fill_(self.points.scalars[name])
         self._relate(index)
         settings = self.embedder.settings
         experts = settings['experts'] if settings['fusion'] == 'moe' else 0
@@ -235,6 +241,12 @@ class TextModule(TrainableCheckpoint):
         for first, part in enumerate(gathered_over_ranks(own)):
             features[first::ranks] = part
         return features
+
+    def export(self, folder: Path) -> None:
+        """Write the model that can be embedded with, or started from: encoder, points, scalars."""
+        self.embedder.save_pretrained(folder)
+        self.points.scalars = {name: self.get_parameter(name).item() for name in _SCALARS}
+        self.points.save(folder)
 
     @property
     def leaves_some_unused(self) -> bool:

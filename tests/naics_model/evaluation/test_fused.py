@@ -12,7 +12,7 @@ from naics_model.encoder.table import Embeddings
 from naics_model.errors import DataError
 from naics_model.evaluation.fused import fused_ranking
 from naics_model.fusion.known import KnownPhrases, LabelledPhrases
-from naics_model.fusion.weights import EQUAL
+from naics_model.fusion.weights import DEFAULT
 
 # A sector and four codes of six digits, each with a direction of its own.
 CODES = ('11', '111110', '111120', '111130', '111140')
@@ -88,7 +88,7 @@ def test_each_reading_is_the_distance_to_the_candidates_alone(table: Embeddings)
 def test_without_validation_phrases_all_signals_count_alike(table: Embeddings) -> None:
     known = replace(KNOWN, validation=NOTHING)
     ranking = fused_ranking(table, CANDIDATES, encoded(), known, ASKED.texts)
-    assert ranking.weights.tolist() == EQUAL.tolist()
+    assert ranking.weights.tolist() == DEFAULT.tolist()
 
 
 def test_a_table_without_unit_vectors_is_refused_in_one_sentence(table: Embeddings) -> None:

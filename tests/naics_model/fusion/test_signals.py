@@ -40,7 +40,7 @@ def lorentz_distance(u: Array, v: Array) -> float:
 
 
 def by_loops(phrases: Places, codes: Places, known: Array, owners: Sequence[int]) -> Array:
-    """Return the standardised scores (q, c, 4), computed in float64 one by one."""
+    """Return the standardised scores (q, c, s), computed in float64 one by one."""
     out = np.zeros((len(phrases.unit), len(codes.unit), len(SIGNALS)))
     for q in range(len(out)):
         unit, tangent = phrases.unit[q].astype(float), phrases.tangent[q].astype(float)
@@ -56,6 +56,7 @@ def by_loops(phrases: Places, codes: Places, known: Array, owners: Sequence[int]
                 unit @ codes.unit[c],
                 nearest[0],
                 sum(nearest) / len(nearest),
+                np.log(1 + len(own)),
             )
     return (out - out.mean(axis=1, keepdims=True)) / out.std(axis=1, keepdims=True)
 

@@ -1,4 +1,4 @@
-"""Fitted weights, against an optimiser without a gradient and against equal weights."""
+"""Fitted weights, against an optimiser without a gradient and against the default."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from naics_model.fusion.weights import EQUAL, fit_weights, fused_distance
+from naics_model.fusion.weights import DEFAULT, fit_weights, fused_distance
 
 Array = NDArray[np.float64]
 
 
 def problem(seed: int, count: int = 60, codes: int = 9) -> tuple[Array, NDArray[np.int64]]:
-    """Return scores (q, c, 4) of which one says the truth, one a half of it, and two nothing."""
+    """Return scores (q, c, 5) of which one says the truth, one a half of it, and three nothing."""
     generator = np.random.default_rng(seed)
     truth = generator.integers(codes, size=count)
-    scores = generator.normal(size=(count, codes, 4))
+    scores = generator.normal(size=(count, codes, 5))
     scores[np.arange(count), truth, 0] += 2
     scores[np.arange(count), truth, 1] += 1
     return scores, truth
@@ -28,7 +28,7 @@ def problem(seed: int, count: int = 60, codes: int = 9) -> tuple[Array, NDArray[
 def cost(weights: Array, scores: Array, truth: NDArray[np.int64]) -> float:
     """Return what is said to be minimised, written out again."""
     right = log_softmax(scores @ weights, axis=1)[np.arange(len(truth)), truth]
-    return float(-right.mean() + ((weights - 1) ** 2).sum() / len(truth))
+    return float(-right.mean() + ((weights - DEFAULT) ** 2).sum() / len(truth))
 
 
 @pytest.mark.parametrize('seed', [0, 1])
@@ -37,10 +37,10 @@ def test_weights_are_those_that_a_search_without_a_gradient_finds(seed: int) -> 
     found = fit_weights(scores, truth)
     options = {'xatol': 1e-7, 'fatol': 1e-12, 'maxiter': 5000, 'maxfev': 5000}
     searched = minimize(
-        cost, np.zeros(4), args=(scores, truth), method='Nelder-Mead', options=options
+        cost, np.zeros(5), args=(scores, truth), method='Nelder-Mead', options=options
     )
     np.testing.assert_allclose(found, searched.x, atol=2e-3)
-    assert found[0] > found[1] > max(abs(found[2]), abs(found[3]))
+    assert found[0] > found[1] > np.abs(found[2:]).max()
 
 
 def test_few_phrases_move_the_weights_little() -> None:
@@ -48,16 +48,16 @@ def test_few_phrases_move_the_weights_little() -> None:
     of_all, of_five = fit_weights(scores, truth), fit_weights(scores[:5], truth[:5])
     # What says nothing loses its weight where there are phrases enough to show it.
     assert np.abs(of_all[2:]).max() < 0.3
-    assert np.abs(of_five - EQUAL).max() < np.abs(of_all - EQUAL).max()
+    assert np.abs(of_five - DEFAULT).max() < np.abs(of_all - DEFAULT).max()
 
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6), count=st.integers(1, 30))
-def test_fitted_weights_are_no_worse_than_equal_ones(seed: int, count: int) -> None:
+def test_fitted_weights_are_no_worse_than_the_default(seed: int, count: int) -> None:
     scores, truth = problem(seed, count)
     found = fit_weights(scores, truth)
     assert np.isfinite(found).all()
-    assert cost(found, scores, truth) <= cost(EQUAL, scores, truth) + 1e-9
+    assert cost(found, scores, truth) <= cost(DEFAULT, scores, truth) + 1e-9
 
 
 def test_signals_that_say_the_same_share_their_weight() -> None:

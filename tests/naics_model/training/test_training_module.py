@@ -489,13 +489,18 @@ def test_a_new_model_starts_at_its_documents_and_a_resumed_one_where_it_was(
         assert module.training
 
 
-def test_the_next_stage_starts_from_the_model_and_the_points_of_the_one_before(
+def test_the_next_stage_starts_from_all_that_the_one_before_has_learned(
     make: MakeModule, batch: StepBatch, edition: Any, tmp_path: Path
 ) -> None:
     first = make().eval()
-    first.embedder.save_pretrained(tmp_path)
-    first.points.save(tmp_path)
+    with torch.no_grad():
+        for number, name in enumerate(('log_temperature', 'log_item_temperature', 'log_scale')):
+            first.get_parameter(name).fill_(-0.3 - number / 10)
+    first.export(tmp_path)
     second = make(init_from=tmp_path).eval()
+    assert second.temperature.item() == pytest.approx(math.exp(-0.3))
+    assert second.item_temperature.item() == pytest.approx(math.exp(-0.4))
+    assert second.log_scale.item() == pytest.approx(-0.5)
     for name, value in first.points.state_dict().items():
         assert torch.equal(second.points.state_dict()[name], value)
     second.prepare(edition.cache, resumed=False)

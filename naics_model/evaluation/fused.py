@@ -45,7 +45,7 @@ def fused_ranking(
 ) -> Ranking:
     """Rank the candidates for each asked phrase.
 
-    The weights of the signals are fitted on the validation phrases; without any, they are the default.
+    The weights of the signals are fitted on the validation phrases, if there are any.
 
     Args:
         embeddings: of all codes, with unit vectors.

@@ -84,7 +84,7 @@ def main() -> None:
             'MLFLOW_TRACKING_URI': f'sqlite:///{place / "mlflow.db"}',
             'NAICS_DATA_DIR': str(place / 'data'),
             'NAICS_PROFILE': str(profile),
-            'OMP_WAIT_POLICY': 'PASSIVE',
+            'GOMP_SPINCOUNT': '20000',
             'PYTHONPATH': os.pathsep.join([str(Path(__file__).parent), str(Path.cwd())]),
         }
         run(graph(INPUTS), environment)

@@ -1,4 +1,4 @@
-"""The ablation of the dynamic curriculum: many short fits that differ in how negatives are chosen.
+"""The ablation: many short fits that differ in how negatives are chosen, or in a part of the model.
 
 Every fit is of one stage, from the untrained encoder, on texts that are cut short, and its last
 weights are asked: small enough that a table of them fits into two hours on two cores.
@@ -27,7 +27,7 @@ from naics_model import __version__
 from naics_model.benchmark.asked import Asked, Log, measure, measure_warm, prepare
 from naics_model.benchmark.chain import Job, run_chain
 from naics_model.benchmark.job import backbone_of, embedding_jobs, fit_arguments, job
-from naics_model.benchmark.variants import SUBJECT, VARIANTS
+from naics_model.benchmark.variants import VARIANTS
 from naics_model.corpus.phrases import build_phrases
 from naics_model.curriculum.stage import BUILT_IN
 from naics_model.encoder.tokens import build_token_cache
@@ -60,7 +60,7 @@ SET_ASIDE = 5
 """One of so many train entries is asked in place of the held-out ones."""
 
 # To be raised when a fit made before is no longer what the same settings would give.
-_RULES = 1
+_RULES = 2
 # Of what a fit says of its negatives in its last epoch, what the table shows.
 _WATCHED = ('router_entropy', 'eliminated_share')
 
@@ -150,7 +150,7 @@ def ablate(folder: EditionFolder, options: AblationOptions, reporter: Reporter) 
     }
     blocks = ablation_blocks(details)
     document = Document(
-        title=f'What the dynamic curriculum does: edition {folder.edition}',
+        title=f'What the parts of training do: edition {folder.edition}',
         subtitle=f'{len(fits)} fits with the profile “{Path(options.profile).stem}”.',
         lead=(),
         sections=(Section('Ablation', blocks),),
@@ -280,9 +280,11 @@ def _rows(
     done: Mapping[tuple[int, str], Mapping[str, float]], options: AblationOptions
 ) -> list[dict[str, Any]]:
     """Return for each variant the mean of each figure over seeds, its spread, and what it gains on
-    SADC of the same seeds."""
+    the variant that it is compared with, seed by seed."""
     rows = []
     for variant in options.variants:
+        against = VARIANTS[variant].against
+        compared = against in options.variants and variant != against
         figures: dict[str, dict[str, float]] = {}
         of_seed = [done[seed, variant] for seed in options.seeds]
         for name in of_seed[0]:
@@ -290,17 +292,24 @@ def _rows(
             figures[name] = {'mean': statistics.fmean(values)}
             if len(values) > 1:
                 figures[name]['spread'] = statistics.stdev(values)
-            if SUBJECT in options.variants and variant != SUBJECT:
+            if compared:
                 gains = [
-                    value - done[seed, SUBJECT][name]
+                    value - done[seed, against][name]
                     for seed, value in zip(options.seeds, values, strict=True)
-                    if name in done[seed, SUBJECT]
+                    if name in done[seed, against]
                 ]
                 if gains:
                     figures[name]['gain'] = statistics.fmean(gains)
                 if len(gains) > 1:
                     figures[name]['gain_spread'] = statistics.stdev(gains)
-        rows.append({'variant': variant, 'label': VARIANTS[variant].label, 'figures': figures})
+        rows.append(
+            {
+                'variant': variant,
+                'label': VARIANTS[variant].label,
+                'against': VARIANTS[against].label if compared else None,
+                'figures': figures,
+            }
+        )
     return rows
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from naics_model.encoder.queries import check_one_space, encode_texts
 from naics_model.encoder.table import read_embeddings
@@ -25,12 +26,14 @@ from naics_model.evaluation.questions import read_questions
 from naics_model.evaluation.structure import structure_metrics
 from naics_model.evaluation.succession import predecessors_of, succession_metrics
 from naics_model.fusion.known import read_known
+from naics_model.fusion.nodes import node_scores
 from naics_model.geometry.arrays import distances_to
 from naics_model.protocols.protocol import Protocol
 from naics_model.protocols.redaction import asked_descriptions
 from naics_model.protocols.splits import hidden_codes, read_code_splits
 from naics_model.storage.files import read_parquet, write_parquet
 from naics_model.storage.layout import EditionFolder
+from naics_model.taxonomy.tree import LEVELS, Taxonomy
 from naics_model.training.stages import LAST_STAGE
 
 Log = Callable[[str], None]
@@ -106,6 +109,7 @@ def measure(
 ) -> dict[str, float]:
     """Return the figures of one run, as `group/name`.
 
+    Where codes are hidden, `<protocol>/...` and `flat_<protocol>/...`, see `place`.
     Under the protocol warm held-out entries are asked three times: `warm/...` by the codes'
     hyperbolic points, `flat_warm/...` by their flat points, and `known_warm/...` by the fused
     ranking, which knows the phrases of the view, too. Under cold, where all entries are asked,
@@ -122,7 +126,7 @@ def measure(
     if protocol.of_edition_before:
         return _succession(folder, run)
     if protocol.hides:
-        return grouped(protocol.name, placement_figures(place(folder, run, protocol, table)))
+        return _placed_figures(protocol, place(folder, run, protocol, table))
     embeddings = read_embeddings(table or embeddings_of(run, 'embeddings'))
     questions = read_questions(folder.descriptions, folder.activities)
     same_codes(embeddings, questions.taxonomy.codes, protocol.name)
@@ -161,13 +165,26 @@ def measure_together(
         protocol: the whole.
     """
     placed = [place(folder, run, part) for run, part in zip(runs, protocol.parts, strict=True)]
-    return grouped(protocol.name, placement_figures(together(placed)))
+    return _placed_figures(
+        protocol, {name: together([part[name] for part in placed]) for name in placed[0]}
+    )
+
+
+def _placed_figures(protocol: Protocol, placed: Mapping[str, Placements]) -> dict[str, float]:
+    figures: dict[str, float] = {}
+    for reading, each in placed.items():
+        figures |= grouped(f'{reading}{protocol.name}', placement_figures(each))
+    return figures
 
 
 def place(
     folder: EditionFolder, run: EditionFolder, protocol: Protocol, table: Path | None = None
-) -> Placements:
-    """Return where a run puts the codes that were hidden from it.
+) -> dict[str, Placements]:
+    """Return where a run puts the codes that were hidden from it, by reading.
+
+    * `''`: by the distances of hyperbolic points.
+    * `flat_`: by the flat reading, a parent's own document and all its known leaves together (see
+      `fusion.nodes`); left out where the table has no unit vectors.
 
     Args:
         folder: the edition's files.
@@ -181,15 +198,32 @@ def place(
     same_codes(embeddings, questions.taxonomy.codes, protocol.name)
     hidden = set(hidden_codes(read_code_splits(folder.code_splits), protocol.hides))
     asked = np.array([code in hidden for code in questions.taxonomy.codes])
-    distance = points_of(embeddings, protocol.name, '').distance
-    return placements(distance, questions.taxonomy, questions.titles, asked)
+    distances = {'': points_of(embeddings, protocol.name, '').distance}
+    if embeddings.unit is not None:
+        distances['flat_'] = _from_nodes(embeddings.unit, questions.taxonomy, asked)
+    return {
+        reading: placements(distance, questions.taxonomy, questions.titles, asked)
+        for reading, distance in distances.items()
+    }
+
+
+def _from_nodes(
+    unit: NDArray[np.floating], taxonomy: Taxonomy, asked: NDArray[np.bool_]
+) -> NDArray[np.floating]:
+    """Return (n, n) minus the scores of nodes for the asked codes; infinite for all other pairs."""
+    leaves = np.flatnonzero((taxonomy.levels == LEVELS[-1]) & ~asked)
+    nodes = np.flatnonzero(taxonomy.levels < LEVELS[-1])
+    below = (taxonomy.ancestors[leaves] == nodes[:, None, None]).any(axis=2)
+    distance = np.full((len(unit), len(unit)), np.inf)
+    distance[np.ix_(asked, nodes)] = -node_scores(unit[asked], unit[nodes], unit[leaves], below)
+    return distance
 
 
 def measure_warm(
     folder: EditionFolder, run: EditionFolder, protocol: Protocol, log: Log
 ) -> dict[str, float]:
-    """Return `warm/...` and `warm_hard/...` alone, by the embeddings of the codes: what `measure`
-    has of these, for a fifth of the texts to encode."""
+    """Return what `measure` has of the points alone, `warm/...`, `warm_hard/...` and the same with
+    `flat_`, for a fifth of the texts to encode."""
     embeddings = read_embeddings(embeddings_of(run, 'embeddings'))
     questions = read_questions(folder.descriptions, folder.activities)
     same_codes(embeddings, questions.taxonomy.codes, protocol.name)
@@ -198,10 +232,14 @@ def measure_warm(
     model = run.stage(LAST_STAGE) / 'model'
     encoded = encode_texts(model, list(dict.fromkeys(texts)), kept, log)
     check_one_space(embeddings, encoded)
-    distance = distances_to(
-        encoded.of(texts), embeddings.tangent[questions.candidates], embeddings.curvature
-    )
-    return warm_figures(distance, questions, hard_part(questions))
+    rows, hard = questions.candidates, hard_part(questions)
+    from_points = distances_to(encoded.of(texts), embeddings.tangent[rows], embeddings.curvature)
+    figures = warm_figures(from_points, questions, hard)
+    if embeddings.unit is not None:
+        from_flat = 1 - encoded.units_of(texts) @ embeddings.unit[rows].T
+        flat = warm_figures(from_flat, questions, hard)
+        figures |= {f'flat_{name}': value for name, value in flat.items()}
+    return figures
 
 
 def _succession(folder: EditionFolder, run: EditionFolder) -> dict[str, float]:

@@ -20,7 +20,7 @@ from naics_model.protocols.protocol import FOLD_PROTOCOLS, PROTOCOLS, protocol
 from naics_model.storage.layout import EditionFolder, default_data_dir
 
 _EPILOG = """\
-`python -m naics_model.benchmark ablation --help` is about the dynamic curriculum,
+`python -m naics_model.benchmark ablation --help` is about the parts of training,
 `python -m naics_model.benchmark refinement --help` about the graph network.
 
 Each run is a chain of the ordinary jobs on what the protocol leaves to be seen; it prints their
@@ -39,7 +39,9 @@ Texts are cut short, and each fit is of the last stage alone: some minutes on on
 that was stopped goes on where it was, and one with more seeds or variants trains only those.
 
   python -m naics_model.benchmark ablation --edition sample --seeds 0
-  python -m naics_model.benchmark ablation --edition 2022 --profile cpu --seeds 0 1 --at-once 2"""
+  python -m naics_model.benchmark ablation --edition 2022 --profile cpu --seeds 0 1 --at-once 2
+  python -m naics_model.benchmark ablation --edition 2022 --profile cpu --seeds 0 1 2 --at-once 2 \\
+      --variants plain experts four_channels levels"""
 
 
 _REFINEMENT_EPILOG = """\
@@ -130,7 +132,8 @@ def _refinement(arguments: Sequence[str]) -> None:
 def _ablation(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog='python -m naics_model.benchmark ablation',
-        description='Train short fits that differ in how negatives are chosen, and compare them.',
+        description='Train short fits that differ in how negatives are chosen or in a part of the '
+        'model, and compare them.',
         epilog='variants:\n'
         + '\n'.join(
             f'  {name:<30}{each.label}{" (when named)" if each.optional else ""}'

@@ -18,6 +18,7 @@ from naics_model.errors import ConfigurationError
 from naics_model.jobs.command import run_command
 from naics_model.jobs.reporting import JobResult, Reporter, open_reporter
 from naics_model.storage.files import read_parquet, write_parquet
+from naics_model.taxonomy.tree import LEVELS
 
 _DESCRIPTION = """\
 Embed every NAICS code of an edition with a trained model, and write one row per code: the tangent
@@ -25,7 +26,7 @@ vector at the origin, its radius, the same point in Lorentz coordinates (time fi
 curvature 0 has none), and the unit vector of the flat reading.
 
 A code that the model was trained on has a learned point, which is taken; any other code is placed
-by its texts.
+by its texts, and so is the unit vector of every code of fewer than six digits.
 
 The model is a folder that a training run exported (RUN_DIR/model). The token cache must have been
 cut for the model's backbone, and from the same descriptions."""
@@ -130,12 +131,15 @@ def embed(
 
     embedder = NaicsEmbedder.from_pretrained(model)
     cache.check_backbone(embedder.backbone)
-    learned = CodePoints.load(model) if (model / POINTS_FILE).is_file() else None
+    width, dimension = embedder.channels.width, embedder.settings['hyperbolic_dim']
+    has_points = (model / POINTS_FILE).is_file()
+    learned = CodePoints.load(model, width, dimension) if has_points else None
     place = {code: row for row, code in enumerate(learned.codes)} if learned else {}
     places = np.array([place.get(code, -1) for code in frame['code']], np.int64)
-    by_text = np.flatnonzero(places < 0)
-    unit = torch.zeros(len(frame), embedder.channels.width)
-    tangent = torch.zeros(len(frame), embedder.settings['hyperbolic_dim'])
+    without_point = places < 0
+    # No phrase trains the flat vector of a node above the leaves: its document says more.
+    by_text = np.flatnonzero(without_point | (frame['level'].to_numpy() < LEVELS[-1]))
+    unit, tangent = torch.zeros(len(frame), width), torch.zeros(len(frame), dimension)
     if learned is not None:
         with torch.no_grad():
             points = learned(embedder.projection)
@@ -163,7 +167,9 @@ def embed(
         output = embedder.encode_codes(cache, batch_size, progress=say, rows=by_text)
         metrics['texts_per_second'] = texts / (time.monotonic() - started)
         details['truncated_texts'] = cache.truncated
-        unit[by_text], tangent[by_text] = output.unit, output.tangent
+        unit[by_text] = output.unit
+        new = np.flatnonzero(without_point[by_text])
+        tangent[by_text[new]] = output.tangent[new]
     table = embedding_table(frame, tangent, embedder.settings['curvature'], unit)
     write_parquet(table, out)
 
@@ -173,7 +179,7 @@ def embed(
         JobResult(
             metrics={
                 'codes': len(table),
-                'learned_points': len(table) - len(by_text),
+                'learned_points': len(table) - int(without_point.sum()),
                 'dimension': tangent.shape[1],
                 **metrics,
                 'radius_max': float(radii.max()),

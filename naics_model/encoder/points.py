@@ -6,6 +6,7 @@ code by one matrix product, and no document has to be encoded for it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -80,11 +81,15 @@ class CodePoints(nn.Module):
         write_tensors(tensors, header, folder / POINTS_FILE)
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, folder: Path, width: int, dimension: int) -> Self:
         """Read the points of an exported model.
 
+        Args:
+            folder: of the model.
+            width, dimension: of the model's two readings.
+
         Raises:
-            DataError: the file is missing, damaged, or of something else.
+            DataError: the file is missing, damaged, of something else, or of another model.
         """
         path = folder / POINTS_FILE
         header, tensors = read_tensors(path, _WHAT)
@@ -93,11 +98,22 @@ class CodePoints(nn.Module):
             codes, vectors, offsets = named['codes'], tensors['vectors'], tensors['offsets']
         except KeyError as error:
             raise DataError(f'{path} is not {_WHAT}: it has no {error}.') from None
-        if vectors.ndim != 2 or offsets.ndim != 2 or not len(codes) == len(vectors) == len(offsets):
+        scalars = named.get('scalars', {})
+        numbers = isinstance(scalars, dict) and all(
+            isinstance(value, float) and math.isfinite(value) for value in scalars.values()
+        )
+        each = len(codes)
+        if not (numbers and vectors.shape[:1] == offsets.shape[:1] == (each,)):
             raise DataError(f'{path} is damaged: it has not one point for each code.')
-        points = cls(codes, vectors.shape[1], offsets.shape[1])
+        found, expected = (vectors.shape[1:], offsets.shape[1:]), ((width,), (dimension,))
+        if found != expected:
+            raise DataError(
+                f'{path} belongs to another model: its points have the shapes {found}, the model '
+                f'has {expected}. Export the model again.'
+            )
+        points = cls(codes, width, dimension)
         with torch.no_grad():
             points.vectors.copy_(torch.from_numpy(np.array(vectors)))
             points.offsets.copy_(torch.from_numpy(np.array(offsets)))
-        points.scalars = dict(named.get('scalars', {}))
+        points.scalars = dict(scalars)
         return points

@@ -1,4 +1,4 @@
-"""What the ablation of the dynamic curriculum found, as a part of a report.
+"""What the ablation found, as a part of a report.
 
 Plain values in, blocks out; the fits are trained and measured in the room `benchmark`.
 """
@@ -15,8 +15,9 @@ FIGURES = {
     'warm/hit_at_1': 'search: hit@1',
     'warm/mrr': 'search: MRR',
     'warm_hard/mrr': 'hard part: MRR',
-    'heldout_codes/parent_hit_at_1': 'unseen: parent@1',
-    'heldout_codes/parent_mrr': 'unseen: MRR',
+    'flat_warm/mrr': 'flat points: MRR',
+    'flat_heldout_codes/parent_hit_at_1': 'unseen: parent@1',
+    'flat_heldout_codes/parent_mrr': 'unseen: MRR',
 }
 """What is compared, and what a column calls it."""
 
@@ -38,8 +39,8 @@ def ablation_blocks(details: Mapping[str, Any]) -> list[Block]:
     several = len(details['seeds']) > 1
     blocks: list[Block] = [
         Paragraph(
-            f'Fits with the profile “{Path(details["profile"]).stem}” that differ only in how much '
-            'each code weighs as a negative of a phrase; the other losses are the same in all. '
+            f'Fits with the profile “{Path(details["profile"]).stem}” that differ in how much each '
+            'code weighs as a negative of a phrase, or in one part of the model. '
             f'Each is short: stage {details["curriculum"]} alone, from the untrained '
             f'encoder, texts of codes cut to {details["max_tokens"]} tokens. It shows what a '
             'component does early and on its own, not how good a full training gets.'
@@ -60,11 +61,10 @@ def ablation_blocks(details: Mapping[str, Any]) -> list[Block]:
             ),
         ),
     ]
-    compared = [row for row in rows if any('gain' in f for f in row['figures'].values())]
-    if compared:
+    for against in dict.fromkeys(row['against'] for row in rows if row['against']):
         blocks += [
             Paragraph(
-                'Against SADC of the same seed: what a variant has more or less'
+                f'Against “{against}” of the same seed: what a variant has more or less'
                 + (
                     ', and the standard deviation of that between seeds. A difference within twice '
                     'that spread is not told from chance.'
@@ -73,11 +73,12 @@ def ablation_blocks(details: Mapping[str, Any]) -> list[Block]:
                 )
             ),
             Table(
-                'Gain on SADC',
+                f'Gain on “{against}”',
                 tuple(FIGURES.values()),
                 tuple(
                     Row(row['label'], tuple(_gain(row['figures'].get(name)) for name in FIGURES))
-                    for row in compared
+                    for row in rows
+                    if row['against'] == against
                 ),
             ),
         ]

@@ -172,13 +172,11 @@ class TextModule(TrainableCheckpoint):
             ConfigurationError: its points are of other codes.
         """
         self.rate_shares = (stage.rate_start, stage.rate_end)
+        shape = self.embedder.channels.width, self.embedder.settings['hyperbolic_dim']
         if self.init_from is None:
-            settings = self.embedder.settings
-            self.points = CodePoints(
-                index.codes, self.embedder.channels.width, settings['hyperbolic_dim']
-            )
+            self.points = CodePoints(index.codes, *shape)
         else:
-            self.points = CodePoints.load(self.init_from)
+            self.points = CodePoints.load(self.init_from, *shape)
             if self.points.codes != index.codes:
                 raise ConfigurationError(
                     f'The points in {self.init_from} are of other codes than the relation index: '

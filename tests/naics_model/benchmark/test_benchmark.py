@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 import torch
 import yaml
+from torch.nn.functional import normalize
 
 from naics_model.benchmark.asked import Asked, embeddings_of, measure
 from naics_model.benchmark.cli import main
@@ -113,7 +114,7 @@ def test_what_each_protocol_asks(sample: EditionFolder, tmp_path: Path) -> None:
         for name, parts in (('cold', ('', '_unquoted')), ('warm', ('', '_hard')))
     } | {
         # No structure: seen and unseen codes in one figure would say nothing of either.
-        'heldout_subtrees': {'heldout_subtrees'},
+        'heldout_subtrees': {'heldout_subtrees', 'flat_heldout_subtrees'},
     }
 
 
@@ -134,8 +135,9 @@ def test_folds_are_trained_one_by_one_and_counted_together(
         trained.append((part.name, geometry, seed))
         run = EditionFolder(ground.view.path, f'{geometry}_seed_{seed}')
         torch.manual_seed(len(trained))
-        points = torch.randn(len(codes), 3)
-        write_parquet(embedding_table(codes, points, 1.0), embeddings_of(run, 'embeddings'))
+        points, unit = torch.randn(len(codes), 3), normalize(torch.randn(len(codes), 5))
+        table = embedding_table(codes, points, 1.0, unit)
+        write_parquet(table, embeddings_of(run, 'embeddings'))
         return run
 
     monkeypatch.setattr('naics_model.benchmark.job.prepare_ground', ground)
@@ -146,18 +148,20 @@ def test_folds_are_trained_one_by_one_and_counted_together(
     assert trained == [(name, 'lorentz', seed) for seed in (0, 1) for name in FOLD_PROTOCOLS]
     figures = read_json(folder.benchmark(whole.name))['metrics']
     splits = pl.read_parquet(folder.code_splits)
-    counted = {name: figures[f'lorentz/heldout_folds/{name}'] for name in FIGURES}
     hidden = splits.filter(pl.col('fold') > 0).height
-    assert counted['all_levels_asked'] + counted['trivial_asked'] == hidden
-    # The same by the figures of each part, weighed by how many codes it asked.
-    total = 0.0
-    for seed in (0, 1):
-        for part in whole.parts:
-            run = EditionFolder(folder.view(part.name).path, f'lorentz_seed_{seed}')
-            found = measure(folder, folder.view(part.name), run, part, print)
-            asked = found[f'{part.name}/all_levels_asked']
-            total += asked * found[f'{part.name}/all_levels_parent_mrr'] / 2
-    assert counted['all_levels_parent_mrr'] == pytest.approx(total / counted['all_levels_asked'])
+    for reading in ('', 'flat_'):
+        counted = {name: figures[f'lorentz/{reading}heldout_folds/{name}'] for name in FIGURES}
+        assert counted['all_levels_asked'] + counted['trivial_asked'] == hidden
+        # The same by the figures of each part, weighed by how many codes it asked.
+        total = 0.0
+        for seed in (0, 1):
+            for part in whole.parts:
+                run = EditionFolder(folder.view(part.name).path, f'lorentz_seed_{seed}')
+                found = measure(folder, folder.view(part.name), run, part, print)
+                asked = found[f'{reading}{part.name}/all_levels_asked']
+                total += asked * found[f'{reading}{part.name}/all_levels_parent_mrr'] / 2
+        expected = pytest.approx(total / counted['all_levels_asked'])
+        assert counted['all_levels_parent_mrr'] == expected
 
 
 def test_new_codes_look_for_their_predecessors(

@@ -185,7 +185,7 @@ def test_the_exported_model_encodes_and_has_the_best_checkpoint_s_weights(finish
     assert len(shared) > 30
     for name in shared:
         torch.testing.assert_close(own[name], weights[f'embedder.{name}'])
-    points = CodePoints.load(finished / 'model')
+    points = CodePoints.load(finished / 'model', 32, 8)
     assert len(points.codes) == 60
     for name, value in points.state_dict().items():
         assert torch.equal(value, weights[f'points.{name}'])
@@ -213,7 +213,9 @@ def test_the_next_stage_goes_on_from_the_export(
     before = result_of(finished)['details']['history'][0]
     after = result_of(tmp_path / 'run')['details']['history'][0]
     assert after['val/loss'] < before['val/loss']
-    first, second = (CodePoints.load(folder / 'model') for folder in (finished, tmp_path / 'run'))
+    first, second = (
+        CodePoints.load(folder / 'model', 32, 8) for folder in (finished, tmp_path / 'run')
+    )
     moved = (second.vectors - first.vectors).norm(dim=1) / first.vectors.norm(dim=1)
     assert 0 < moved.max() < 0.5
 

@@ -32,6 +32,7 @@ from naics_model.jobs.lightning import (
     EpochReport,
     add_trainer_options,
     check_placement,
+    fastest_precision,
     make_trainer,
     require_finite,
     within_steps,
@@ -433,6 +434,28 @@ def test_a_missing_gpu_is_told_before_lightning_looks(
     settings = trainer_settings('--trainer.accelerator', 'gpu')
     with pytest.raises(ConfigurationError, match='no GPU'):
         check_placement(settings)
+
+
+@pytest.mark.parametrize(
+    ('accelerator', 'gpu', 'capabilities', 'precision'),
+    [
+        ('cpu', False, {'amx_bf16': True}, 'bf16-mixed'),
+        ('cpu', True, {'amx_bf16': False, 'avx512_bf16': True}, '32-true'),
+        ('auto', True, {}, 'bf16-mixed'),
+        # A processor of another make says nothing of AMX.
+        ('auto', False, {}, '32-true'),
+    ],
+)
+def test_bfloat16_where_the_hardware_multiplies_it(
+    accelerator: str,
+    gpu: bool,
+    capabilities: dict[str, bool],
+    precision: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: gpu)
+    monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: capabilities)
+    assert fastest_precision(accelerator) == precision
 
 
 @pytest.fixture

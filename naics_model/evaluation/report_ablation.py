@@ -61,7 +61,8 @@ def ablation_blocks(details: Mapping[str, Any]) -> list[Block]:
             ),
         ),
     ]
-    for against in dict.fromkeys(row['against'] for row in rows if row['against']):
+    # An ablation of an earlier release names none.
+    for against in dict.fromkeys(filter(None, (row.get('against') for row in rows))):
         blocks += [
             Paragraph(
                 f'Against “{against}” of the same seed: what a variant has more or less'
@@ -78,7 +79,7 @@ def ablation_blocks(details: Mapping[str, Any]) -> list[Block]:
                 tuple(
                     Row(row['label'], tuple(_gain(row['figures'].get(name)) for name in FIGURES))
                     for row in rows
-                    if row['against'] == against
+                    if row.get('against') == against
                 ),
             ),
         ]

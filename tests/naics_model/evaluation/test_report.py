@@ -326,11 +326,13 @@ def ablation(seeds: list[int]) -> dict[str, Any]:
             {
                 'variant': 'sadc',
                 'label': 'SADC',
+                'against': None,
                 'figures': {'warm/mrr': {'mean': 0.6, **spread}, 'warm/seconds': {'mean': 100.0}},
             },
             {
                 'variant': 'uniform',
                 'label': 'uniform',
+                'against': 'SADC',
                 'figures': {'warm/mrr': {'mean': 0.5, **spread, 'gain': -0.1, **gain}},
             },
         ],
@@ -348,6 +350,7 @@ def test_the_ablation_is_a_section_where_there_is_one(evaluation):
         ('uniform', '0.500 ± 0.010'),
     ]
     # SADC has nothing to gain on itself.
+    assert gains.corner == 'Gain on “SADC”'
     assert [(row.label, row.values[column]) for row in gains.rows] == [
         ('uniform', '-0.100 ± 0.004')
     ]

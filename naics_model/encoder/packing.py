@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-# Shorter rows hold too few texts to fill them, longer ones spend time on masked attention: 64
-# phrases and 4 documents of 2022, forward and backward with MiniLM on a CPU, take 1.15 CPU-seconds
-# in rows of 64 tokens, .67 in rows of 128, .78 in rows of 192, and 1.03 padded by length.
+# Rows of 64 tokens leave a third more padding; longer rows spend time on masked attention. Forward
+# and backward in float32, 64 phrases and 4 documents of 2022, MiniLM on a CPU: 1.15 CPU-seconds in
+# rows of 64, .67 in rows of 128, .78 in rows of 192, and 1.03 padded by length.
 _ROW = 128
 # Tokens per pass through the backbone; more only costs memory.
 _TOKENS_PER_PASS = {'cpu': 2048}
@@ -82,9 +82,9 @@ def mean_vectors(
     Args:
         backbone: called with input_ids, position_ids and a four-dimensional attention_mask; its
             result has a last_hidden_state.
-        input_ids: int64 (n, L).
+        input_ids: int64 (n, L), at least one text.
         attention_mask: int64 (n, L), 1 for tokens, which come before the padding.
-        first_position: of the family, see `Backbone.first_position`.
+        first_position: of the family, see `backbones.first_position`.
 
     Returns:
         float32 (n, width).
@@ -92,7 +92,7 @@ def mean_vectors(
     packed = pack(input_ids, attention_mask)
     budget = _TOKENS_PER_PASS.get(input_ids.device.type, _TOKENS_PER_PASS_ELSEWHERE)
     rows = max(1, budget // max(1, packed.input_ids.shape[1]))
-    sums: Tensor | None = None
+    vectors = []
     for ids, positions, texts in zip(*(part.split(rows) for part in packed), strict=True):
         apart = texts.unsqueeze(1) != texts.unsqueeze(2)
         hidden = backbone(
@@ -102,11 +102,8 @@ def mean_vectors(
             .masked_fill(apart, _MASKED)
             .unsqueeze(1),
         ).last_hidden_state
-        real = texts >= 0
-        vectors = hidden[real].float()
-        if sums is None:
-            sums = vectors.new_zeros(len(input_ids), vectors.shape[1])
-        sums = sums.index_add(0, texts[real], vectors)
-    if sums is None:
-        raise ValueError('There are no texts to average.')
+        vectors.append(hidden[texts >= 0].float())
+    tokens = torch.cat(vectors)
+    sums = tokens.new_zeros(len(input_ids), tokens.shape[1])
+    sums = sums.index_add(0, packed.texts[packed.texts >= 0], tokens)
     return sums / attention_mask.sum(dim=1, keepdim=True).clamp_min(1)

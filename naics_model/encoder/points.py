@@ -45,8 +45,7 @@ class CodePoints(nn.Module):
         codes: the n codes.
         vectors: (n, width), v.
         offsets: (n, d), o.
-        scalars: numbers that were learned with them and are kept beside them, such as
-            temperatures.
+        scalars: learned scalars that are saved with the points, such as log-temperatures.
     """
 
     def __init__(self, codes: Sequence[str], width: int, dimension: int) -> None:

@@ -146,7 +146,7 @@ def fastest_precision(accelerator: str) -> str:
     """Return the precision in which this machine trains fastest, for settings that name none.
 
     bfloat16 where the hardware multiplies it: on GPUs, and on CPUs with AMX, where a step of the
-    text model takes .39 CPU-seconds instead of .66. CPUs without such instructions emulate it and
+    text model takes two thirds of the CPU time. CPUs without such instructions emulate it and
     are several times slower than in float32.
     """
     on_gpu = accelerator != 'cpu' and torch.cuda.is_available()
